@@ -1,0 +1,242 @@
+"""Checks on arrays and options, shared by every function.
+
+Each check returns the array in the form the caller computes with, or raises with a sentence
+that says what was expected, what came, and which parameter held it. Only numpy is needed
+here, so that the metrics load without scikit-learn.
+"""
+
+from collections.abc import Iterable
+from importlib import import_module
+from numbers import Integral, Real
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Softmax in float16 misses a sum of one by about this much; anything worse is not rounding.
+_ROW_SUM_TOLERANCE = 5e-3
+
+
+def check_option(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of the `allowed` words."""
+    allowed = list(allowed)
+    if not isinstance(value, str) or value not in allowed:
+        words = ", ".join(repr(word) for word in allowed)
+        raise ValueError(f"`{name}` must be one of {words}; got {value!r}.")
+    return value
+
+
+def check_integer(name: str, value: object, *, low: int) -> int:
+    """Return `value` as an int not below `low`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"`{name}` must be an integer; got {value!r}.")
+    if value < low:
+        raise ValueError(f"`{name}` must be at least {low}; got {value!r}.")
+    return int(value)
+
+
+def check_number(
+    name: str, value: object, *, low: float = -np.inf, high: float = np.inf, strict: bool = False
+) -> float:
+    """Return `value` as a float in [low, high], or in (low, high) if `strict`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a number; got {value!r}.")
+    number = float(value)
+    inside = low < number < high if strict else low <= number <= high
+    if not inside:
+        bounds = f"({low}, {high})" if strict else f"[{low}, {high}]"
+        raise ValueError(f"`{name}` must lie in {bounds}; got {value!r}.")
+    return number
+
+
+def check_vector(
+    values: ArrayLike, name: str, *, n_samples: int | None = None, finite: bool = True
+) -> FloatArray:
+    """Return `values` as a 1-D float64 array without NaN or infinity.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_samples,)
+        Numbers; a column of shape (n_samples, 1) is accepted.
+    name : str
+        What the caller calls it; stands in the error.
+    n_samples : int, default=None
+        Expected length.
+    finite : bool, default=True
+        If False, NaN and infinities pass.
+
+    Returns
+    -------
+    vector : ndarray of shape (n_samples,)
+        The numbers in float64.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, the shape is not (n_samples,), or a value is not finite.
+    TypeError
+        If the values are not numbers.
+    """
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"`{name}` must have shape (n_samples,); got shape {array.shape}.")
+    vector = _as_float(array, name)
+    if vector.size == 0:
+        raise ValueError(f"`{name}` is empty; at least one row is needed.")
+    check_length(name, vector, n_samples)
+    if finite:
+        check_finite(vector, name)
+    return vector
+
+
+def _as_float(array: NDArray[Any], name: str) -> FloatArray:
+    if array.dtype.kind == "c":
+        raise TypeError(f"`{name}` must hold real numbers; got complex values.")
+    try:
+        return np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` must hold numbers; got values of type {array.dtype}.") from error
+
+
+def check_finite(array: FloatArray, name: str) -> None:
+    """Raise if an entry is NaN or infinite, naming the first row that holds one."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row = int(np.argwhere(bad)[0][0])
+        value = array[row] if array.ndim == 1 else array[row][bad[row]][0]
+        raise ValueError(
+            f"`{name}` must be finite; row {row} holds {value} ({int(bad.sum())} such values). "
+            "Drop or impute those rows first."
+        )
+
+
+def check_length(name: str, array: NDArray[Any], n_samples: int | None) -> None:
+    """Raise if `array` does not have `n_samples` rows."""
+    if n_samples is not None and len(array) != n_samples:
+        raise ValueError(f"`{name}` has {len(array)} rows where {n_samples} were expected.")
+
+
+def check_events(y_true: ArrayLike, name: str = "y_true") -> FloatArray:
+    """Return 0/1 outcomes as float64; booleans pass, anything else is refused."""
+    events = check_vector(y_true, name)
+    wrong = (events != 0) & (events != 1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"`{name}` must be 0 or 1 (did the event happen?); row {row} holds {events[row]:g}. "
+            "For class labels pass `y_true == event`, or use a top-label or class-wise function."
+        )
+    return events
+
+
+def check_probabilities(
+    y_prob: ArrayLike, name: str = "y_prob", *, n_samples: int | None = None
+) -> FloatArray:
+    """Return probabilities of one event as a 1-D float64 array in [0, 1]."""
+    probability = check_vector(y_prob, name, n_samples=n_samples)
+    _check_unit_interval(probability, name)
+    return probability
+
+
+def _check_unit_interval(array: FloatArray, name: str) -> None:
+    outside = (array < 0) | (array > 1)
+    if outside.any():
+        row = int(np.argwhere(outside)[0][0])
+        value = array[row] if array.ndim == 1 else array[row][outside[row]][0]
+        raise ValueError(
+            f"`{name}` must lie in [0, 1]; row {row} holds {value:g}. "
+            "If these are logits, apply a sigmoid or softmax first."
+        )
+
+
+def check_probability_matrix(
+    y_prob: ArrayLike, name: str = "y_prob", *, n_samples: int | None = None
+) -> FloatArray:
+    """Return class probabilities as a float64 array of shape (n_samples, n_classes).
+
+    Rows have to sum to one up to the rounding of half precision; they are rescaled to do so
+    exactly.
+    """
+    array = np.asarray(y_prob)
+    if array.ndim != 2 or array.shape[1] < 2:
+        raise ValueError(
+            f"`{name}` must have shape (n_samples, n_classes) with at least two classes; "
+            f"got shape {array.shape}."
+        )
+    matrix = _as_float(array, name)
+    if len(matrix) == 0:
+        raise ValueError(f"`{name}` is empty; at least one row is needed.")
+    check_length(name, matrix, n_samples)
+    check_finite(matrix, name)
+    _check_unit_interval(matrix, name)
+    total = matrix.sum(axis=1)
+    off = np.abs(total - 1) > _ROW_SUM_TOLERANCE
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        raise ValueError(
+            f"The rows of `{name}` must sum to one; row {row} sums to {total[row]:.4g}."
+        )
+    return matrix / total[:, None]
+
+
+def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray:
+    """Return non-negative weights of shape (n_samples,); None means one for every row."""
+    if sample_weight is None:
+        return np.ones(n_samples)
+    weights = check_vector(sample_weight, "sample_weight", n_samples=n_samples)
+    if (weights < 0).any():
+        row = int(np.flatnonzero(weights < 0)[0])
+        raise ValueError(
+            "`sample_weight` must not be negative (a weight is a number of repetitions); "
+            f"row {row} holds {weights[row]:g}."
+        )
+    if not weights.any():
+        raise ValueError("`sample_weight` is zero in every row, so no row is left.")
+    return weights
+
+
+def check_groups(groups: ArrayLike, n_samples: int, name: str = "groups") -> tuple:
+    """Return group names of shape (n_groups,) and each row's code of shape (n_samples,)."""
+    array = np.asarray(groups)
+    if array.ndim != 1:
+        raise ValueError(f"`{name}` must have shape (n_samples,); got shape {array.shape}.")
+    check_length(name, array, n_samples)
+    if array.dtype.kind == "f":
+        check_finite(array.astype(np.float64), name)
+    if array.dtype.kind == "O":
+        array = array.astype(str)
+    return np.unique(array, return_inverse=True)
+
+
+def as_generator(random_state: object = None) -> np.random.Generator:
+    """Return a numpy Generator from None, a seed, a RandomState or a Generator.
+
+    A legacy RandomState is asked for one seed, so its own stream moves on as usual.
+    """
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(int(random_state.randint(2**31 - 1)))
+    if random_state is None or isinstance(random_state, (Integral, np.random.SeedSequence)):
+        return np.random.default_rng(random_state)  # type: ignore[arg-type]
+    raise TypeError(
+        "`random_state` must be None, an integer, a numpy RandomState or a numpy Generator; "
+        f"got {type(random_state).__name__}."
+    )
+
+
+def import_optional(module: str, *, extra: str, caller: str) -> ModuleType:
+    """Import an optional dependency, or say in one sentence how to install it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.split(".", maxsplit=1)[0]
+        raise ImportError(
+            f"{caller} needs {package}, which is not installed. "
+            f'Install it with: pip install "sk-arcal[{extra}]"'
+        ) from error
