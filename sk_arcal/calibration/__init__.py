@@ -5,7 +5,8 @@ with ``routing_columns=[]`` each is a classical method.
 """
 
 from sk_arcal._columns import columns
+from sk_arcal.calibration._nadaraya_watson import NWConditionalCalibrator
 from sk_arcal.calibration._temperature import TemperatureScaler
 from sk_arcal.calibration._warning import CalibrationWarning
 
-__all__ = ["CalibrationWarning", "TemperatureScaler", "columns"]
+__all__ = ["CalibrationWarning", "NWConditionalCalibrator", "TemperatureScaler", "columns"]

@@ -1,6 +1,5 @@
 """What all calibrators share: validation, classes, weights, column roles, scale, prediction."""
 
-import warnings
 from abc import abstractmethod
 from typing import Any, Self
 
@@ -13,15 +12,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from sk_arcal._columns import ColumnRoles, Selector, resolve_columns
-from sk_arcal._numeric import clipped_logit
 from sk_arcal._validation import FloatArray, check_option, check_weights
-from sk_arcal.calibration._classes import align_classes
-from sk_arcal.calibration._warning import CalibrationWarning
-
-_KINDS = ("auto", "logit", "probability")
-_ROW_SUM_TOLERANCE = 5e-3
-# Share of confidences at exactly 0 or 1 from which a temperature is driven by the clipping.
-_SATURATED_SHARE = 0.01
+from sk_arcal.calibration._classes import align_classes, refuse_gaps
+from sk_arcal.calibration._scale import KINDS, ConfidenceScale, refuse_hidden_classes
 
 
 class BaseCalibrator(ClassifierMixin, BaseEstimator):
@@ -85,7 +78,7 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
         TypeError
             If a parameter or X has the wrong kind.
         """
-        check_option("confidence_kind", self.confidence_kind, _KINDS)
+        check_option("confidence_kind", self.confidence_kind, KINDS)
         values, labels, weight = self._validated(X, y, sample_weight)
         self._set_roles(X, values, labels)
         codes, self.classes_, self._order = align_classes(
@@ -103,11 +96,17 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
     ) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
         values: Any
         labels: Any
-        values, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        try:
+            values, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        except ValueError as error:
+            _blame_text_columns(X, error)
+            raise
         check_classification_targets(labels)
         weight = check_weights(sample_weight, len(labels))
-        present = weight > 0
-        return values[present], column_or_1d(labels)[present], weight[present]
+        labels, present = column_or_1d(labels), weight > 0
+        if present.all():
+            return values, labels, weight
+        return values[present], labels[present], weight[present]
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return calibrated logits.
@@ -155,8 +154,7 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
         """
         logits = self.decision_function(X)
         if logits.ndim == 1:
-            event = expit(logits)
-            return np.column_stack([1 - event, event])
+            return np.column_stack([expit(-logits), expit(logits)])
         return softmax(logits, axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -198,17 +196,21 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
         return isinstance(chosen, (list, tuple)) and len(chosen) <= 2
 
     def _set_roles(self, given: Any, X: NDArray[Any], y: NDArray[Any]) -> None:
-        stated = y if self.classes is None else np.asarray(self.classes)
+        names = getattr(self, "feature_names_in_", None)
+        stated = np.unique(y if self.classes is None else np.asarray(self.classes))
         self.column_roles_: ColumnRoles = resolve_columns(
             given,
             self.n_features_in_,
-            getattr(self, "feature_names_in_", None),
+            names,
             confidence_columns=self.confidence_columns,
             routing_columns=self.routing_columns,
-            n_classes=len(np.unique(stated)),
+            n_classes=len(stated),
         )
-        if self.confidence_columns is None and self.column_roles_.confidence.tolist() == [0]:
-            _refuse_complementary(X)
+        by_position = self.confidence_columns is None and self.column_roles_.named_kind is None
+        if by_position and self.column_roles_.confidence[0] == 0:
+            refuse_hidden_classes(X, len(self.column_roles_.confidence))
+            if self.classes is None:
+                refuse_gaps(stated, self.n_features_in_)
 
     def _set_scale(self, confidence: NDArray[Any]) -> None:
         """Decide once whether confidences are logits or probabilities."""
@@ -218,81 +220,25 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
                 f"`confidence_kind` is {self.confidence_kind!r}, but the confidence columns are "
                 f"named as {stated}s."
             )
-        looks = "probability" if _looks_like_probabilities(confidence) else "logit"
-        self.confidence_kind_ = looks if stated == "auto" else stated
-        # Probabilities nearer to 0 or 1 than the input's precision say no more than that.
-        self._margin = float(np.finfo(confidence.dtype).eps)
-        if self.confidence_kind_ == "probability":
-            _check_probabilities(confidence)
-            _warn_if_saturated(confidence)
+        self._scale = ConfidenceScale.decide(confidence, stated)
+        self.confidence_kind_ = self._scale.kind
 
     def _split(self, X: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
-        confidence = X[:, self.column_roles_.confidence]
+        """Return log-odds (n_samples,) or class logits (n_samples, n_classes), and routing."""
+        logits = self._scale.to_logits(X[:, self.column_roles_.confidence])
         routing = X[:, self.column_roles_.routing].astype(np.float64)
-        if self.confidence_kind_ == "probability":
-            _check_probabilities(confidence)
-        return self._to_logits(confidence.astype(np.float64)), routing
-
-    def _to_logits(self, confidence: FloatArray) -> FloatArray:
-        """Return log-odds (n_samples,) or class logits (n_samples, n_classes), classes sorted."""
-        is_probability = self.confidence_kind_ == "probability"
-        if confidence.shape[1] == 1:
-            column = confidence[:, 0]
-            logits = clipped_logit(column, self._margin) if is_probability else column
-            return logits if self._order[-1] == 1 else -logits
-        if is_probability:
-            confidence = np.log(np.clip(confidence, self._margin, None))
-        confidence = confidence[:, self._order]
-        return confidence[:, 1] - confidence[:, 0] if confidence.shape[1] == 2 else confidence
+        if logits.shape[1] == 1:
+            return logits[:, 0] if self._order[-1] == 1 else -logits[:, 0], routing
+        logits = logits[:, self._order]
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits, routing
 
 
-def _looks_like_probabilities(confidence: NDArray[Any]) -> bool:
-    inside = bool(((confidence >= 0) & (confidence <= 1)).all())
-    if confidence.shape[1] == 1 or not inside:
-        return inside
-    return bool((np.abs(confidence.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE).all())
-
-
-def _refuse_complementary(X: NDArray[Any]) -> None:
-    """Refuse both columns of `predict_proba` output: the second is no routing feature."""
-    if X.shape[1] < 2 or len(X) < 2:
-        return
-    first, second = X[:, 0], X[:, 1]
-    as_probabilities = np.abs(first + second - 1) <= _ROW_SUM_TOLERANCE
-    inside = (first >= 0) & (first <= 1)
-    if (as_probabilities & inside).all() or ((first == -second).all() and first.any()):
+def _blame_text_columns(X: Any, error: ValueError) -> None:
+    """Name the columns that hold text, where a table has some."""
+    names = getattr(X, "columns", ())
+    text = [name for name in names if any(isinstance(v, str) for v in np.asarray(X[name]).flat)]
+    if text:
         raise ValueError(
-            "Columns 0 and 1 complement each other in every row, so they look like the two "
-            "classes of one model, not like a confidence and a routing feature. Write "
-            "confidence_columns=[0, 1] to use both, or drop the first."
-        )
-
-
-def _check_probabilities(confidence: NDArray[Any]) -> None:
-    outside = (confidence < 0) | (confidence > 1)
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
-        raise ValueError(
-            f"Confidences are probabilities here, but row {row} holds {confidence[row, column]:g}. "
-            "For logits set confidence_kind='logit' before `fit`."
-        )
-    if confidence.shape[1] > 1:
-        total = confidence.sum(axis=1, dtype=np.float64)
-        off = np.abs(total - 1) > _ROW_SUM_TOLERANCE
-        if off.any():
-            row = int(np.flatnonzero(off)[0])
-            raise ValueError(
-                f"Class probabilities must sum to one; row {row} sums to {total[row]:.4g}. "
-                "For logits set confidence_kind='logit'."
-            )
-
-
-def _warn_if_saturated(confidence: NDArray[Any]) -> None:
-    saturated = ((confidence <= 0) | (confidence >= 1)).any(axis=1).mean()
-    if saturated > _SATURATED_SHARE:
-        warnings.warn(
-            f"{saturated:.0%} of the rows hold a probability of exactly 0 or 1, so how sure the "
-            "model was there is lost to rounding. Pass logits, or probabilities in float64.",
-            CalibrationWarning,
-            stacklevel=4,
-        )
+            f"Columns {text} of X hold text, but confidence and routing have to be numbers. Drop "
+            "them, or encode them first, for instance in a ColumnTransformer."
+        ) from error

@@ -47,8 +47,14 @@ def align_classes(
     column_classes = _column_classes(y, classes, named, n_columns)
     order = np.argsort(column_classes, kind="stable")
     sorted_classes = column_classes[order]
-    codes = np.searchsorted(sorted_classes, y)
-    known = sorted_classes[np.minimum(codes, len(sorted_classes) - 1)] == y
+    try:
+        codes = np.searchsorted(sorted_classes, y)
+        known = sorted_classes[np.minimum(codes, len(sorted_classes) - 1)] == y
+    except TypeError:
+        raise ValueError(
+            f"y holds labels of type {y.dtype}, which cannot be compared with the classes "
+            f"{column_classes.tolist()} of the confidence columns."
+        ) from None
     if not known.all():
         row = int(np.flatnonzero(~known)[0])
         raise ValueError(
@@ -74,9 +80,11 @@ def _column_classes(
     if named is not None and n_columns > 1:
         return _classes_from_names(labels, named)
     if len(labels) == n_classes:
-        return labels
-    if n_columns == 1:
-        return _refuse_one_column(labels)
+        # A single column named after the first class is the score of that class.
+        swapped = named is not None and n_columns == 1 and named[0] == str(labels[0])
+        return labels[::-1] if swapped else labels
+    if n_columns == 1 or (n_columns == 2 and len(labels) > 2):
+        return _refuse_for_an_event(labels, n_columns)
     if np.issubdtype(labels.dtype, np.integer) and labels[0] >= 0 and labels[-1] < n_columns:
         return np.arange(n_columns, dtype=labels.dtype)
     raise ValueError(
@@ -94,8 +102,8 @@ def _classes_from_names(labels: NDArray[Any], named: tuple[str, ...]) -> NDArray
             "Rename the columns or say classes=[...]."
         )
     try:
-        found = [by_name.get(name, labels.dtype.type(name)) for name in named]
-    except ValueError:
+        found = [by_name[n] if n in by_name else labels.dtype.type(n) for n in named]
+    except (ValueError, OverflowError):
         raise ValueError(
             f"The confidence columns are named after {list(named)}, which are not all of the type "
             f"of the labels ({labels.dtype}). Say classes=[...]."
@@ -103,11 +111,39 @@ def _classes_from_names(labels: NDArray[Any], named: tuple[str, ...]) -> NDArray
     return np.asarray(found, dtype=None if labels.dtype.kind in "US" else labels.dtype)
 
 
-def _refuse_one_column(labels: NDArray[Any]) -> NDArray[Any]:
-    if len(labels) > 2:
+def refuse_gaps(labels: NDArray[Any], n_features: int) -> None:
+    """Refuse to guess the columns of integer labels that leave gaps.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_labels,)
+        Sorted labels found in y.
+    n_features : int
+        Columns of X. If they are enough for one per integer, 2 may mean column 2 or, with labels
+        0 and 2, column 1.
+
+    Raises
+    ------
+    ValueError
+        If both are possible.
+    """
+    if labels.dtype.kind not in "iu" or labels[0] < 0 or labels[-1] >= n_features:
+        return
+    if labels[-1] - labels[0] + 1 > len(labels):
         raise ValueError(
-            "Only binary classification is supported with one confidence column. The type of the "
-            f"target is multiclass: y holds {len(labels)} classes. Name one column per class in "
+            f"y holds the labels {labels[:10].tolist()}, with gaps, and X has {n_features} "
+            "columns, so it is not clear which columns are their confidences. If y lacks some "
+            f"classes of the model, write classes=range({labels[-1] + 1}) or as many as there "
+            "are; if not, confidence_columns=[...]."
+        )
+
+
+def _refuse_for_an_event(labels: NDArray[Any], n_columns: int) -> NDArray[Any]:
+    if len(labels) > 2:
+        columns = "one confidence column" if n_columns == 1 else "two confidence columns"
+        raise ValueError(
+            f"Only binary classification is supported with {columns}. The type of the target "
+            f"is multiclass: y holds {len(labels)} classes. Name one column per class in "
             "`confidence_columns`, or fit on correctness, y=(prediction == label)."
         )
     raise ValueError(

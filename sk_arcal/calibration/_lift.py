@@ -13,7 +13,7 @@ A top-label method says how likely the top class is; the lift spreads what is le
 """
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax
 
 from sk_arcal._numeric import inverse_temperature_for_top
 from sk_arcal._validation import FloatArray
@@ -44,14 +44,13 @@ def lift_top_label(logits: FloatArray, top_probability: FloatArray, method: str)
         Rows that could not reach c' ("temperature" only).
     """
     top = np.clip(top_probability, _SMALLEST, 1 - _SMALLEST)
+    below = logits - logits.max(axis=1, keepdims=True)
     if method == "temperature":
-        beta, clipped = inverse_temperature_for_top(logits, top)
-        return beta[:, None] * logits, clipped
-    winner = logits.argmax(axis=1)
-    others = np.ones_like(logits) if method == "uniform" else softmax(logits, axis=1)
-    others[np.arange(len(logits)), winner] = 0
-    others = np.maximum(others, _SMALLEST)
-    others[np.arange(len(logits)), winner] = 0
-    lifted = others * ((1 - top) / others.sum(axis=1))[:, None]
-    lifted[np.arange(len(logits)), winner] = top
-    return np.log(lifted), np.zeros(len(logits), dtype=bool)
+        beta, clipped = inverse_temperature_for_top(below, top)
+        return beta[:, None] * below, clipped
+    winner = np.arange(len(logits)), logits.argmax(axis=1)
+    others = np.zeros_like(below) if method == "uniform" else below
+    others[winner] = -np.inf
+    lifted = log_softmax(others, axis=1) + np.log1p(-top)[:, None]
+    lifted[winner] = np.log(top)
+    return lifted, np.zeros(len(logits), dtype=bool)

@@ -1,6 +1,9 @@
 """Temperature scaling: one number for the whole network."""
 
+import warnings
+
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 
 from sk_arcal._columns import Selector
 from sk_arcal._validation import FloatArray, check_integer, check_number
@@ -116,6 +119,12 @@ class TemperatureScaler(BaseCalibrator):
         max_iter = check_integer("max_iter", self.max_iter, low=1)
         fit = fit_temperature(logits, y, sample_weight, bounds=(low, high), max_iter=max_iter)
         warn_at_bound(fit)
+        if not fit.converged:
+            warnings.warn(
+                f"The temperature had not converged after {max_iter} passes; increase `max_iter`.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self.temperature_ = fit.temperature
         self.loss_ = fit.loss
         self.n_iter_ = fit.n_iter

@@ -37,14 +37,21 @@ class TemperatureFit:
         Mean log loss at T, nats.
     n_iter : int
         Passes over the data.
+    converged : bool
+        False if the passes ran out first.
     bound : str or None
         "lower" or "upper" if T stopped at that bound.
+    cause : str or None
+        Why it did: "separated" (no row is wrong), "unranked" (the confidence ranks backwards or
+        not at all) or "narrow" (the optimum lies beyond the bound).
     """
 
     temperature: float
     loss: float
     n_iter: int
+    converged: bool
     bound: str | None
+    cause: str | None
 
 
 def fit_temperature(
@@ -77,38 +84,60 @@ def fit_temperature(
     """
     moments = _event_moments if logits.ndim == 1 else _class_moments
     bracket = _Bracket(1 / bounds[1], 1 / bounds[0])
-    beta, total = float(np.clip(1.0, bracket.low, bracket.high)), sample_weight.sum()
-    loss, gradient, curvature = moments(logits, y, sample_weight, beta) / total
-    n_iter = 1
-    while n_iter < max_iter:
+    separated = _is_separated(logits, y)
+    # Newton would crawl there: near zero loss its steps in beta do not grow.
+    beta = bracket.high if separated else float(np.clip(1.0, bracket.low, bracket.high))
+    total = sample_weight.sum()
+    for n_iter in range(1, max_iter + 1):
+        loss, gradient, curvature = moments(logits, y, sample_weight, beta) / total
         proposal = bracket.next_point(beta, gradient, curvature)
-        if proposal == beta:
+        if proposal == beta or n_iter == max_iter:
             break
         beta = proposal
-        loss, gradient, curvature = moments(logits, y, sample_weight, beta) / total
-        n_iter += 1
-    bound = {1 / bounds[1]: "upper", 1 / bounds[0]: "lower"}.get(beta)
-    return TemperatureFit(1 / beta, float(loss), n_iter, bound)
+    temperature, bound, cause = 1 / beta, None, None
+    if beta == 1 / bounds[0]:
+        temperature, bound, cause = bounds[0], "lower", "separated" if separated else "narrow"
+    elif beta == 1 / bounds[1]:
+        falls = moments(logits, y, sample_weight, 0.0)[1] < 0
+        temperature, bound, cause = bounds[1], "upper", "narrow" if falls else "unranked"
+    return TemperatureFit(temperature, float(loss), n_iter, proposal == beta, bound, cause)
+
+
+_CAUSES = {
+    "unranked": "the confidence ranks backwards or not at all (rows it is sure of are wrong more "
+    "often). Usual causes: the wrong column, the probability of the other class, or labels out of "
+    "order.",
+    "separated": "the confidence separates right from wrong perfectly. Usual causes: the rows "
+    "were also trained on, too few rows, or no errors among them.",
+    "narrow": "the log loss still falls beyond it. Usual causes: logits in unusual units, or "
+    "`bounds` that are too narrow.",
+}
 
 
 def warn_at_bound(fit: TemperatureFit) -> None:
     """Say what a temperature at its bound usually means."""
-    if fit.bound == "upper":
+    if fit.cause is not None:
         warnings.warn(
-            f"The temperature stopped at its upper bound, {fit.temperature:g}: the confidence "
-            "ranks backwards or not at all (rows it is sure of are wrong more often). Usual "
-            "causes: the wrong column, the probability of the other class, or labels out of order.",
+            f"The temperature stopped at its {fit.bound} bound, {fit.temperature:g}: "
+            f"{_CAUSES[fit.cause]}",
             CalibrationWarning,
             stacklevel=4,
         )
-    elif fit.bound == "lower":
-        warnings.warn(
-            f"The temperature stopped at its lower bound, {fit.temperature:g}: the confidence "
-            "separates right from wrong perfectly. Usual causes: the rows were also trained on, "
-            "too few rows, or no errors among them.",
-            CalibrationWarning,
-            stacklevel=4,
-        )
+
+
+def _is_separated(logits: FloatArray, y: FloatArray) -> bool:
+    """Tell whether no row has a larger logit than its own class, and some own ones are larger."""
+    some_larger = False
+    for rows in row_blocks(len(logits), logits[0].size):
+        if logits.ndim == 1:
+            lead = lag = np.where(y[rows] == 1, logits[rows], -logits[rows])
+        else:
+            own = logits[rows][np.arange(len(logits[rows])), y[rows].astype(np.intp)]
+            lag, lead = own - logits[rows].max(axis=1), own - logits[rows].min(axis=1)
+        if (lag < 0).any():
+            return False
+        some_larger = some_larger or bool((lead > 0).any())
+    return some_larger
 
 
 class _Bracket:
@@ -120,9 +149,11 @@ class _Bracket:
 
     def next_point(self, beta: float, gradient: float, curvature: float) -> float:
         """Newton's step, at most a factor of four, bisected on visited ground; beta at the root."""
+        if gradient == 0:
+            return beta
         step = -gradient / curvature if curvature > 0 else -np.sign(gradient) * np.inf
         # Newton squares the error, so a step this small has nothing left to gain but rounding.
-        if gradient == 0 or abs(step) <= _STEP_TOLERANCE * beta:
+        if abs(step) <= _STEP_TOLERANCE * beta:
             return beta
         if gradient > 0:
             self.high, self._high_seen = beta, True
