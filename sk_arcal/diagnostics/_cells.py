@@ -1,0 +1,175 @@
+"""The cells of the matched-confidence diagnostic: confidence bins, each cut by routing rank.
+
+Rows of one confidence bin are cut into `n_groups` strata of equal count by the rank of their
+routing feature. The gap of a bin is the mean of a value over the top stratum minus its mean
+over the bottom one. Shuffling the strata of a bin, with their sizes kept, is the same as
+shuffling its values: for 0/1 values the two sums are then multivariate hypergeometric and are
+drawn directly; other values are permuted in blocks of bounded memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from sk_arcal.diagnostics._confidence_bins import FloatArray, IntArray, confidence_bins
+from sk_arcal.metrics._binning import bin_codes, bin_edges
+
+_N_FOLDS = 5
+# Doubles one block of permuted values may take: 32 MB.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Rows sorted into confidence bins and routing strata.
+
+    `bins` and `strata` are the codes of the rows; `lower` and `upper` the edges of the bins;
+    `counts`, of shape (n_bins, n_groups), the rows of each cell.
+    """
+
+    bins: IntArray
+    strata: IntArray
+    lower: FloatArray
+    upper: FloatArray
+    counts: IntArray
+
+    def means(self, values: FloatArray) -> FloatArray:
+        """Mean of `values` in each cell, shape (n_bins, n_groups); NaN where there is no row."""
+        n_bins, n_groups = self.counts.shape
+        cell = self.bins * n_groups + self.strata
+        sums = np.bincount(cell, weights=values, minlength=n_bins * n_groups)
+        empty = np.full(self.counts.shape, np.nan)
+        return np.divide(sums.reshape(n_bins, n_groups), self.counts, out=empty, where=self._used)
+
+    @property
+    def _used(self) -> np.ndarray:
+        return self.counts > 0
+
+    def usable(self, min_count: int) -> IntArray:
+        """Bins in which every stratum has at least `min_count` rows."""
+        return np.flatnonzero(self.counts.min(axis=1) >= min_count)
+
+
+def make_cells(
+    confidence: FloatArray,
+    routing: FloatArray,
+    *,
+    n_bins: int,
+    strategy: str,
+    n_groups: int,
+    rng: np.random.Generator,
+) -> Cells:
+    """Bin the confidence and cut each bin by the rank of `routing`; ties are broken at random."""
+    if strategy == "uniform":
+        edges = bin_edges(confidence, np.ones(len(confidence)), n_bins=n_bins, strategy=strategy)
+        bins, lower, upper = bin_codes(confidence, edges), edges[:-1], edges[1:]
+    else:
+        bins, n_bins = confidence_bins(confidence, n_bins)
+        lower, upper = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
+        np.minimum.at(lower, bins, confidence)
+        np.maximum.at(upper, bins, confidence)
+    strata = rank_strata(routing, bins, n_groups, rng)
+    counts = np.bincount(bins * n_groups + strata, minlength=n_bins * n_groups)
+    return Cells(bins, strata, lower, upper, counts.reshape(n_bins, n_groups))
+
+
+def rank_strata(
+    routing: FloatArray, bins: IntArray, n_groups: int, rng: np.random.Generator
+) -> IntArray:
+    """Cut the rows of each bin into `n_groups` strata by rank; sizes differ by one at most."""
+    order = np.lexsort((rng.random(len(routing)), routing, bins))
+    sizes = np.bincount(bins)
+    first = np.cumsum(sizes) - sizes
+    strata = np.empty_like(order)
+    sorted_bins = bins[order]
+    rank = np.arange(len(order)) - first[sorted_bins]
+    strata[order] = rank * n_groups // sizes[sorted_bins]
+    return strata
+
+
+def cell_values(
+    value: str, events: FloatArray, confidence: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Return what is averaged in the cells: y, y - c, or y - g(c) with a cross-fitted g."""
+    if value == "accuracy":
+        return events
+    if value == "residual":
+        return events - confidence
+    return events - _cross_fitted_isotonic(events, confidence, rng)
+
+
+def _cross_fitted_isotonic(
+    events: FloatArray, confidence: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    fold = rng.permutation(len(events)) % min(_N_FOLDS, len(events))
+    fitted = np.empty(len(events))
+    for k in range(int(fold.max()) + 1):
+        held_out = fold == k
+        level, code = np.unique(confidence[~held_out], return_inverse=True)
+        copies = np.bincount(code)
+        rate = np.bincount(code, weights=events[~held_out]) / copies
+        step = isotonic_regression(rate, weights=copies).x
+        fitted[held_out] = np.interp(confidence[held_out], level, step)
+    return fitted
+
+
+def max_gap(gaps: FloatArray, _sizes: FloatArray) -> FloatArray:
+    """Largest absolute gap over the last axis."""
+    return np.abs(gaps).max(axis=-1)
+
+
+def weighted_gap(gaps: FloatArray, sizes: FloatArray) -> FloatArray:
+    """Mean absolute gap over the last axis, weighted by the rows of the bins."""
+    return np.abs(gaps) @ (sizes / sizes.sum())
+
+
+GAP_STATISTICS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
+    "weighted_gap": weighted_gap,
+    "max_gap": max_gap,
+}
+
+
+def null_gaps(
+    cells: Cells,
+    values: FloatArray,
+    bins: IntArray,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Draw the gaps of `bins` with strata shuffled inside bins, shape (n_resamples, len(bins))."""
+    order = np.argsort(cells.bins, kind="stable")
+    sizes = cells.counts.sum(axis=1)
+    stops = np.cumsum(sizes)
+    binary = bool(np.isin(values, (0.0, 1.0)).all())
+    draw = _hypergeometric_gaps if binary else _permuted_gaps
+    gaps = np.empty((n_resamples, len(bins)))
+    for column, (b, generator) in enumerate(zip(bins, rng.spawn(len(bins)), strict=True)):
+        inside = values[order[stops[b] - sizes[b] : stops[b]]]
+        bottom, top = cells.counts[b, [0, -1]]
+        gaps[:, column] = draw(inside, int(bottom), int(top), n_resamples, generator)
+    return gaps
+
+
+def _hypergeometric_gaps(
+    values: FloatArray, bottom: int, top: int, n_resamples: int, rng: np.random.Generator
+) -> FloatArray:
+    hits = int(values.sum())
+    low = rng.hypergeometric(hits, len(values) - hits, bottom, size=n_resamples)
+    left = hits - low
+    high = rng.hypergeometric(left, len(values) - bottom - left, top)
+    return high / top - low / bottom
+
+
+def _permuted_gaps(
+    values: FloatArray, bottom: int, top: int, n_resamples: int, rng: np.random.Generator
+) -> FloatArray:
+    gaps = np.empty(n_resamples)
+    size = max(1, _BLOCK // len(values))
+    for start in range(0, n_resamples, size):
+        rows = min(size, n_resamples - start)
+        drawn = rng.permuted(np.tile(values, (rows, 1)), axis=1)
+        high = drawn[:, len(values) - top :].mean(axis=1)
+        gaps[start : start + rows] = high - drawn[:, :bottom].mean(axis=1)
+    return gaps
