@@ -7,7 +7,8 @@ once, in ``fit``.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -60,9 +61,10 @@ class columns:
     Raises
     ------
     ValueError
-        If neither `prefix` nor `regex` is given, or when no column matches.
+        If neither `prefix` nor `regex` is given, `regex` cannot be compiled, or when no column
+        matches.
     TypeError
-        When applied to something without named columns.
+        If `prefix` or `regex` is no string, or when applied to something without named columns.
 
     Examples
     --------
@@ -76,6 +78,13 @@ class columns:
     def __init__(self, *, prefix: str | None = None, regex: str | None = None) -> None:
         if prefix is None and regex is None:
             raise ValueError("`columns` needs a `prefix` or a `regex` to select by.")
+        for name, value in (("prefix", prefix), ("regex", regex)):
+            if not isinstance(value, str | None):
+                raise TypeError(f"`{name}` must be a string; got {value!r}.")
+        try:
+            re.compile(regex or "")
+        except re.error as error:
+            raise ValueError(f"`regex` is no regular expression: {error}.") from None
         self.prefix = prefix
         self.regex = regex
 
@@ -142,7 +151,11 @@ def resolve_columns(
     ------
     ValueError
         If a column is unknown, named twice, has both roles, or no confidence column is found.
+    TypeError
+        If a selector is none of the kinds listed there.
     """
+    if names is not None:
+        names = _distinct(names)
     if confidence_columns is None:
         confidence = _default_confidence(n_features, names, n_classes)
     else:
@@ -163,9 +176,19 @@ def resolve_columns(
     return ColumnRoles(confidence, routing, kind, classes)
 
 
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return the names as a list; pandas lets two columns share one."""
+    counts = Counter(names)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
+        raise ValueError(f"X has several columns named {twice}; rename or drop all but one.")
+    return list(names)
+
+
 def _default_confidence(n_features: int, names: Sequence[str] | None, n_classes: int) -> IndexArray:
+    names = names or [""] * n_features
     found = {
-        prefix: [i for i, name in enumerate(names or ()) if name.startswith(prefix)]
+        prefix: [i for i, name in enumerate(names) if name.startswith(prefix)]
         for prefix in _KIND_OF_PREFIX
     }
     if found["logit__"] and found["proba__"]:
@@ -176,14 +199,16 @@ def _default_confidence(n_features: int, names: Sequence[str] | None, n_classes:
     named = found["logit__"] or found["proba__"]
     if named:
         return np.array(named, dtype=np.intp)
+    free = [i for i, name in enumerate(names) if not name.startswith(ROUTING_PREFIX)]
     wanted = n_classes if n_classes > 2 else 1
-    if n_features < wanted:
+    if len(free) < wanted:
+        beside = " beside the routing columns" if len(free) < n_features else ""
         raise ValueError(
-            f"There are {n_classes} classes but only {n_features} column(s), so they cannot be one "
-            "confidence per class. For top-label confidence fit on correctness, "
+            f"There are {n_classes} classes but only {len(free)} column(s){beside}, so they cannot "
+            "be one confidence per class. For top-label confidence fit on correctness, "
             "y=(prediction == label), with confidence_columns=0."
         )
-    return np.arange(wanted, dtype=np.intp)
+    return np.array(free[:wanted], dtype=np.intp)
 
 
 def _positions(
@@ -193,9 +218,7 @@ def _positions(
         selector = selector(X)
     if isinstance(selector, slice):
         return _slice_positions(selector, n_features, names, parameter)
-    if isinstance(selector, (str, Integral)) and not isinstance(selector, bool):
-        selector = [selector]
-    entries = list(selector)  # type: ignore[arg-type]
+    entries = _entries(selector, parameter)
     if entries and all(isinstance(entry, (bool, np.bool_)) for entry in entries):
         if len(entries) != n_features:
             raise ValueError(
@@ -210,6 +233,22 @@ def _positions(
     return found
 
 
+def _entries(selector: Any, parameter: str) -> list[Any]:
+    if isinstance(selector, (str, Integral)) and not isinstance(selector, bool):
+        return [selector]
+    # A set has no order, and a dict or bytes would be read as something it is not.
+    listed = isinstance(selector, Collection) and getattr(selector, "ndim", 1) == 1
+    if not listed or isinstance(selector, (Set, Mapping, bytes)):
+        raise _wrong_kind(parameter, selector)
+    return list(selector)
+
+
+def _wrong_kind(parameter: str, got: Any) -> TypeError:
+    return TypeError(
+        f"`{parameter}` takes positions, names, a slice, a mask or a callable; got {got!r}."
+    )
+
+
 def _slice_positions(
     selector: slice, n_features: int, names: Sequence[str] | None, parameter: str
 ) -> IndexArray:
@@ -219,7 +258,10 @@ def _slice_positions(
     if isinstance(stop, str):
         # Slices of labels include their end, as in pandas and ColumnTransformer.
         stop = _position(stop, n_features, names, parameter) + 1
-    return np.arange(n_features)[slice(start, stop, selector.step)]
+    try:
+        return np.arange(n_features)[slice(start, stop, selector.step)]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{parameter}` is {selector!r}: {error}.") from None
 
 
 def _position(entry: Any, n_features: int, names: Sequence[str] | None, parameter: str) -> int:
@@ -236,12 +278,10 @@ def _position(entry: Any, n_features: int, names: Sequence[str] | None, paramete
         position = int(entry)
         if not -n_features <= position < n_features:
             raise ValueError(
-                f"`{parameter}` names position {position}, but X has {n_features} columns."
+                f"`{parameter}` names position {position}, but X has {n_features} feature(s)."
             )
         return position % n_features
-    raise TypeError(
-        f"`{parameter}` takes positions, names, a slice, a mask or a callable; got {entry!r}."
-    )
+    raise _wrong_kind(parameter, entry)
 
 
 def _read_names(confidence: IndexArray, names: Sequence[str] | None) -> tuple:

@@ -10,6 +10,8 @@ from sk_arcal._validation import FloatArray
 _BLOCK_ELEMENTS = 1 << 16
 _NEWTON_STEPS = 200
 _RESIDUAL_TOLERANCE = 1e-12
+# Logits nearer than this are tied: the temperature that told them apart would overflow.
+_SMALLEST_GAP = 1e-200
 
 
 def row_blocks(n_samples: int, n_columns: int) -> list[slice]:
@@ -77,7 +79,7 @@ def inverse_temperature_for_top(logits: FloatArray, top: FloatArray) -> tuple:
 
 def _solve_block(logits: FloatArray, top: FloatArray) -> tuple:
     below = logits - logits.max(axis=1, keepdims=True)
-    rival = below < 0
+    rival = below < -_SMALLEST_GAP
     n_rivals = rival.sum(axis=1)
     nearest = np.where(rival, below, -np.inf).max(axis=1)
     # What the rivals have to sum to; the other classes tied at the top each hold one.

@@ -18,6 +18,8 @@ FloatArray = NDArray[np.float64]
 
 # Softmax in float16 misses a sum of one by about this much; anything worse is not rounding.
 _ROW_SUM_TOLERANCE = 5e-3
+# A mixture whose weights sum to one in float32 overshoots by this much at most.
+ROUNDING = 1e-6
 
 
 def check_option(name: str, value: object, allowed: Iterable[str]) -> str:
@@ -80,7 +82,7 @@ def check_vector(
     TypeError
         If the values are not numbers.
     """
-    array = np.asarray(values)
+    array = _as_array(values, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -94,13 +96,28 @@ def check_vector(
     return vector
 
 
+def _as_array(values: Any, name: str) -> NDArray[Any]:
+    if np.ma.is_masked(values):
+        raise ValueError(f"`{name}` has masked entries; fill or drop them first.")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"`{name}` is no array: its rows differ in length.") from error
+
+
 def _as_float(array: NDArray[Any], name: str) -> FloatArray:
     if array.dtype.kind == "c":
         raise TypeError(f"`{name}` must hold real numbers; got complex values.")
+    # numpy would parse text, and turn dates into days since 1970.
+    is_number = array.dtype.kind in "biufO" and not (
+        array.dtype.kind == "O" and any(isinstance(value, (str, bytes)) for value in array.flat)
+    )
     try:
-        return np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"`{name}` must hold numbers; got values of type {array.dtype}.") from error
+        if is_number:
+            return np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise TypeError(f"`{name}` must hold numbers; got values of type {array.dtype}.")
 
 
 def check_finite(array: FloatArray, name: str) -> None:
@@ -139,19 +156,19 @@ def check_probabilities(
 ) -> FloatArray:
     """Return probabilities of one event as a 1-D float64 array in [0, 1]."""
     probability = check_vector(y_prob, name, n_samples=n_samples)
-    _check_unit_interval(probability, name)
-    return probability
+    return _in_unit_interval(probability, name)
 
 
-def _check_unit_interval(array: FloatArray, name: str) -> None:
-    outside = (array < 0) | (array > 1)
+def _in_unit_interval(array: FloatArray, name: str) -> FloatArray:
+    outside = (array < -ROUNDING) | (array > 1 + ROUNDING)
     if outside.any():
         row = int(np.argwhere(outside)[0][0])
         value = array[row] if array.ndim == 1 else array[row][outside[row]][0]
         raise ValueError(
-            f"`{name}` must lie in [0, 1]; row {row} holds {value:g}. "
+            f"`{name}` must lie in [0, 1]; row {row} holds {value}. "
             "If these are logits, apply a sigmoid or softmax first."
         )
+    return np.clip(array, 0, 1)
 
 
 def check_probability_matrix(
@@ -162,7 +179,7 @@ def check_probability_matrix(
     Rows have to sum to one up to the rounding of half precision; they are rescaled to do so
     exactly.
     """
-    array = np.asarray(y_prob)
+    array = _as_array(y_prob, name)
     if array.ndim != 2 or array.shape[1] < 2:
         raise ValueError(
             f"`{name}` must have shape (n_samples, n_classes) with at least two classes; "
@@ -173,7 +190,7 @@ def check_probability_matrix(
         raise ValueError(f"`{name}` is empty; at least one row is needed.")
     check_length(name, matrix, n_samples)
     check_finite(matrix, name)
-    _check_unit_interval(matrix, name)
+    matrix = _in_unit_interval(matrix, name)
     total = matrix.sum(axis=1)
     off = np.abs(total - 1) > _ROW_SUM_TOLERANCE
     if off.any():
@@ -197,6 +214,8 @@ def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray
         )
     if not weights.any():
         raise ValueError("`sample_weight` is zero in every row, so no row is left.")
+    if weights.max() > np.finfo(np.float64).max / n_samples:
+        raise ValueError("`sample_weight` is so large that its sum overflows; rescale it.")
     return weights
 
 
@@ -209,8 +228,19 @@ def check_groups(groups: ArrayLike, n_samples: int, name: str = "groups") -> tup
     if array.dtype.kind == "f":
         check_finite(array.astype(np.float64), name)
     if array.dtype.kind == "O":
+        _check_none_missing(array, name)
         array = array.astype(str)
     return np.unique(array, return_inverse=True)
+
+
+def _check_none_missing(array: NDArray[Any], name: str) -> None:
+    words = {"None", "nan", "<NA>", "NaT"}
+    missing = [not isinstance(value, str) and str(value) in words for value in array]
+    if any(missing):
+        raise ValueError(
+            f"`{name}` is missing in row {missing.index(True)} ({sum(missing)} such rows). Drop "
+            "those rows or give them a group of their own."
+        )
 
 
 def as_generator(random_state: object = None) -> np.random.Generator:
@@ -222,8 +252,10 @@ def as_generator(random_state: object = None) -> np.random.Generator:
         return random_state
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(int(random_state.randint(2**31 - 1)))
-    if random_state is None or isinstance(random_state, (Integral, np.random.SeedSequence)):
-        return np.random.default_rng(random_state)  # type: ignore[arg-type]
+    if isinstance(random_state, Integral):
+        return np.random.default_rng(check_integer("random_state", random_state, low=0))
+    if random_state is None or isinstance(random_state, np.random.SeedSequence):
+        return np.random.default_rng(random_state)
     raise TypeError(
         "`random_state` must be None, an integer, a numpy RandomState or a numpy Generator; "
         f"got {type(random_state).__name__}."

@@ -1,0 +1,154 @@
+"""From columns to the checked arrays of a prediction table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_arcal._columns import ROUTING_PREFIX
+from sk_arcal._validation import check_weights
+from sk_arcal.audit._cells import as_categories, as_numbers, as_routing, is_number_column, refuse
+from sk_arcal.audit._data_checks import data_notes
+from sk_arcal.audit._model_scores import read_scores
+from sk_arcal.audit._outcome import read_outcome
+from sk_arcal.audit._roles import SPLIT, Roles, assign_roles
+from sk_arcal.audit._selectors import first_known, listing, quoted, select_one
+from sk_arcal.audit._source import Source
+from sk_arcal.audit._split import apply_split
+
+_FEWEST_ROWS = 2
+
+
+def assemble(
+    source: Source, *, split: str | None, choose: Callable[[Source], Roles]
+) -> dict[str, Any]:
+    """Return the fields of a prediction table.
+
+    Parameters
+    ----------
+    source : Source
+        The columns.
+    split : str or None
+        The column that splits the rows. Rows that it leaves out are dropped before anything
+        else is looked at.
+    choose : callable
+        Gives the remaining columns their roles.
+    """
+    if not source.n_rows:
+        raise ValueError("The table has no rows.")
+    part = apply_split(source, split)
+    rows = part.source
+    roles = choose(rows)
+    if rows.n_rows < _FEWEST_ROWS:
+        raise ValueError("The table has a single row; an audit needs at least two, better 500.")
+    model = read_scores(rows, roles.scores)
+    outcome = read_outcome(rows, roles, model)
+    routing = {
+        name.removeprefix(ROUTING_PREFIX): as_routing(
+            rows[name], name, rows.where(name), untyped=rows.untyped
+        )
+        for name in roles.routing
+    }
+    fields: dict[str, Any] = {
+        "event": outcome.event,
+        "confidence": model.confidence,
+        "logits": None if outcome.labels is None else model.logits,
+        "labels": outcome.labels,
+        "classes": outcome.classes,
+        "routing": routing,
+        "groups": _groups(rows, roles.group),
+        "evaluate": part.evaluate,
+    }
+    checks = data_notes(**fields)
+    weights = _weights(rows, roles.weight)
+    fields["notes"] = (
+        *(*source.notes, *part.notes, *model.notes, *outcome.notes, *weights, *checks),
+    )
+    told = {"outcome": outcome.words, "confidence": model.words, "split": part.words}
+    if not outcome.compared:
+        roles = replace(roles, predicted=None)
+    fields["mapping"] = _mapping(source, roles, split, routing, told)
+    return fields
+
+
+def assemble_by_name(
+    source: Source,
+    *,
+    target: str | None = None,
+    confidence: str | Sequence[str] | None = None,
+    routing: str | Sequence[str] | None = None,
+    group: str | None = None,
+    split: str | None = None,
+) -> dict[str, Any]:
+    """Return the fields of a prediction table whose columns are selected or known by name."""
+    names = list(source.columns)
+    others = {target, group, *_each(confidence), *_each(routing)}
+    chosen = select_one(split, names, "split") if split else first_known(names, SPLIT)
+    if split is None and chosen in others:
+        chosen = None
+
+    def choose(rows: Source) -> Roles:
+        columns = {name: rows[name] for name in names if name != chosen}
+        return assign_roles(
+            replace(rows, columns=columns),
+            target=target,
+            confidence=confidence,
+            routing=routing,
+            group=group,
+        )
+
+    return assemble(source, split=chosen, choose=choose)
+
+
+def _each(selectors: str | Sequence[str] | None) -> Sequence[str]:
+    return [selectors] if isinstance(selectors, str) else selectors or []
+
+
+def _groups(source: Source, name: str | None) -> NDArray[Any] | None:
+    if name is None:
+        return None
+    if is_number_column(source[name]):
+        as_numbers(source[name], name, source.where(name))
+        return source[name]
+    return as_categories(source[name], name, source.where(name))
+
+
+def _weights(source: Source, name: str | None) -> tuple[str, ...]:
+    """Refuse impossible weights and say that possible ones are not used."""
+    if name is None:
+        return ()
+    weights = as_numbers(source[name], name, source.where(name))
+    refuse(weights < 0, weights, name, source.where(name), "a weight must not be negative")
+    check_weights(weights, len(weights))
+    if (weights == weights[0]).all():
+        return ()
+    return (f"`{name}` is not used: the audit counts every row once.",)
+
+
+def _mapping(
+    source: Source,
+    roles: Roles,
+    split: str | None,
+    routing: dict[str, NDArray[Any]],
+    told: dict[str, str | None],
+) -> dict[str, str]:
+    """Say for every role where it was read from, and which columns nobody looked at."""
+    features = [
+        f"{name} ({len(np.unique(values))} categories)" if values.dtype.kind == "U" else name
+        for name, values in routing.items()
+    ]
+    told = {
+        **source.mapping,
+        "outcome": told["outcome"],
+        "confidence": told["confidence"],
+        "routing": listing(features) or "none",
+        "groups": f"`{roles.group}`" if roles.group else None,
+        "split": told["split"],
+    }
+    used = roles.used() | {split}
+    unused = [name for name in source.columns if name not in used]
+    if unused:
+        told["not used"] = quoted(unused)
+    return {role: words for role, words in told.items() if words}

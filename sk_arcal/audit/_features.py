@@ -1,0 +1,189 @@
+"""Audit of the features one by one, after one joint test per family of features."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_arcal._numeric import predictive_entropy, top_two_margin
+from sk_arcal._validation import FloatArray
+from sk_arcal.audit._results import FeatureAudit
+from sk_arcal.audit._table import PredictionTable
+from sk_arcal.audit._verdict import decide
+from sk_arcal.diagnostics import (
+    ConditionalCalibrationResult,
+    conditional_calibration_tests,
+    matched_confidence_gaps,
+    routing_probe,
+    worst_tertile_error,
+)
+
+_MAX_LEVELS = 12
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluated rows.
+
+    Attributes
+    ----------
+    event, confidence : ndarray of shape (n_evaluated,)
+        Outcome and raw confidence.
+    groups : ndarray of shape (n_evaluated,) or None
+        Dependent rows share a value.
+    routing, controls : dict of str to ndarray of shape (n_evaluated,)
+        Features of the two families.
+    """
+
+    event: FloatArray
+    confidence: FloatArray
+    groups: NDArray[Any] | None
+    routing: Mapping[str, NDArray[Any]]
+    controls: Mapping[str, FloatArray]
+
+    @classmethod
+    def of(cls, table: PredictionTable) -> "Evaluated":
+        """Return the rows of `table` that its split marks for evaluation, or all."""
+        rows = np.ones(len(table.event), bool) if table.evaluate is None else table.evaluate
+        controls = {}
+        # With two classes both are functions of the confidence, and nothing could be asked.
+        if table.logits is not None and table.logits.shape[1] > 2:
+            logits = np.asarray(table.logits[rows], dtype=np.float64)
+            controls = {
+                "predictive entropy": predictive_entropy(logits),
+                "margin": top_two_margin(logits),
+            }
+        return cls(
+            table.event[rows],
+            table.confidence[rows],
+            None if table.groups is None else table.groups[rows],
+            {name: values[rows] for name, values in table.routing.items()},
+            controls,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of the feature audits; see :func:`routing_audit`."""
+
+    delta: float
+    alpha: float
+    n_resamples: int
+    n_shuffles: int
+    n_jobs: int | None
+
+
+def audit_features(
+    rows: Evaluated, plan: Plan, rng: np.random.Generator, progress: Callable[[str], None]
+) -> dict[str, FeatureAudit]:
+    """Return the audit of every feature, routing first, then the controls.
+
+    Parameters
+    ----------
+    rows : Evaluated
+        The data.
+    plan : Plan
+        The settings.
+    rng : Generator
+        Source of all draws.
+    progress : callable
+        Told the name of each feature when it is done.
+
+    Returns
+    -------
+    features : dict of str to FeatureAudit
+        p-values are adjusted within each family.
+    """
+    audited = {}
+    for role, family in (("routing", rows.routing), ("control", rows.controls)):
+        if not family:
+            continue
+        tests = conditional_calibration_tests(
+            rows.event,
+            rows.confidence,
+            dict(family),
+            groups=rows.groups,
+            delta=plan.delta,
+            alpha=plan.alpha,
+            n_resamples=plan.n_resamples,
+            random_state=rng,
+        )
+        for name, values in family.items():
+            adjusted = tests.pvalue_adjusted[name]
+            audited[name] = _audit_one(
+                rows, name, role, values, tests.results[name], adjusted, plan, rng.spawn(1)[0]
+            )
+            progress(name)
+    return audited
+
+
+def _audit_one(
+    rows: Evaluated,
+    name: str,
+    role: str,
+    values: NDArray[Any],
+    test: ConditionalCalibrationResult,
+    adjusted: float,
+    plan: Plan,
+    rng: np.random.Generator,
+) -> FeatureAudit:
+    strata = as_strata(values)
+    data = (rows.event, rows.confidence)
+    matched = matched_confidence_gaps(
+        *data, strata, n_resamples=min(plan.n_resamples, 199), random_state=rng
+    )
+    probe = routing_probe(
+        *data,
+        values,
+        groups=rows.groups,
+        n_shuffles=plan.n_shuffles,
+        random_state=rng,
+        n_jobs=plan.n_jobs,
+    )
+    verdict, reason = decide(test, adjusted, probe, plan.alpha)
+    low, high = test.gap_interval
+    return FeatureAudit(
+        name=name,
+        role=role,
+        verdict=verdict,
+        reason=reason,
+        pvalue=test.pvalue,
+        pvalue_adjusted=adjusted,
+        gap=test.gap,
+        gap_low=low,
+        gap_high=high,
+        min_detectable_gap=test.min_detectable_gap,
+        delta=test.delta,
+        excess_gap=matched.excess_weighted_gap,
+        test=test,
+        matched=matched,
+        worst_tertile=worst_tertile_error(*data, strata, random_state=rng),
+        probe=probe,
+    )
+
+
+def as_strata(values: NDArray[Any]) -> FloatArray:
+    """Return numbers that rank the rows; the levels of a text feature in alphabetical order."""
+    if values.dtype.kind in "OUS":
+        return np.unique(values.astype(str), return_inverse=True)[1].astype(np.float64)
+    return values.astype(np.float64)
+
+
+def numeric_columns(table: PredictionTable) -> tuple[FloatArray, list[str]]:
+    """Return routing as numeric columns, and the names of text features with too many levels.
+
+    A text feature of up to twelve levels becomes one indicator a level.
+    """
+    columns, left_out = [np.empty((len(table.event), 0))], []
+    for name, values in table.routing.items():
+        if values.dtype.kind not in "OUS":
+            columns.append(values.astype(np.float64)[:, None])
+            continue
+        levels = np.unique(values.astype(str))
+        if len(levels) > _MAX_LEVELS:
+            left_out.append(name)
+        else:
+            columns.append((values.astype(str)[:, None] == levels).astype(np.float64))
+    return np.column_stack(columns), left_out

@@ -1,0 +1,113 @@
+"""Figures of the report as SVG that stands inside a page.
+
+matplotlib draws; what makes a picture part of a page is done on its text: ink becomes
+``currentColor``, so that light, dark and printed pages each show their own; names inside the
+figure get a prefix, so that two figures never share one; and everything that would point to an
+address elsewhere is taken out.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+from sk_arcal._validation import import_optional
+from sk_arcal.audit._results import FeatureAudit, RoutingAudit
+from sk_arcal.displays import ReliabilityDisplay, RoutingGapDisplay
+from sk_arcal.displays._gap_numbers import gap_numbers
+
+# A colour no figure uses; it stands for the ink of the page.
+_INK = "#010203"
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "hatch.linewidth": 0.6,
+}
+_CALLER = "The HTML report"
+
+
+def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
+    """Draw the reliability diagram of one row of the scorecard."""
+    confidence = audit.calibrated.get(name, audit.confidence)
+    with _page_style(prefix):
+        figure, (ax,) = _figure([4.3], 4.7)
+        ReliabilityDisplay.from_predictions(
+            audit.event, confidence, n_resamples=0, ax=ax, legend=False
+        )
+        return inline_svg(figure, prefix=prefix, label=f"Reliability diagram of {name}")
+
+
+def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str:
+    """Draw the gap at equal confidence by stratum of the feature, and by confidence."""
+    numbers = gap_numbers(audit.event, audit.confidence, audit.routing[feature.name])
+    n_bins, n_strata = numbers.gap.shape
+    with _page_style(prefix):
+        left = 2.3 + 0.08 * max(map(len, numbers.strata))
+        widths = [min(left, 4), 0.2 + 0.54 * n_bins]
+        figure, panels = _figure(widths, 1.2 + 0.42 * max(n_strata, 4))
+        RoutingGapDisplay(numbers).plot(panels)
+        label = f"Gap at equal confidence by {feature.name}"
+        return inline_svg(figure, prefix=prefix, label=label)
+
+
+def inline_svg(figure: Any, *, prefix: str, label: str) -> str:
+    """Return the figure as one ``<svg>`` element for an HTML page.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Drawn under the style of the page.
+    prefix : str
+        Put before every name inside the figure; a letter first.
+    label : str
+        What the picture shows, for those who cannot see it.
+
+    Returns
+    -------
+    svg : str
+        Markup without scripts, addresses, or names shared with another figure.
+    """
+    escape = import_optional("markupsafe", extra="report", caller=_CALLER).escape
+    stream = StringIO()
+    figure.savefig(
+        stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    )
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # rules of a style element would hold for the whole page
+    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=").replace(_INK, "currentColor")
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'\bhref="#', f'href="#{prefix}-', text).replace("url(#", f"url(#{prefix}-")
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
+    opening = f'<svg role="img" aria-label="{escape(label)}"'
+    return opening + ' stroke-linejoin="round" stroke-linecap="butt"' + text[len("<svg") :]
+
+
+@contextmanager
+def _page_style(prefix: str) -> Iterator[None]:
+    """Draw with the ink of the page, whatever style the user has set."""
+    mpl = import_optional("matplotlib", extra="report", caller=_CALLER)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE | {"svg.hashsalt": prefix})
+        yield
+
+
+def _figure(widths: list[float], height: float) -> tuple[Any, Any]:
+    """Return a figure that no window or global list knows, and its axes side by side."""
+    module = import_optional("matplotlib.figure", extra="report", caller=_CALLER)
+    figure = module.Figure(figsize=(sum(widths), height), layout="constrained")
+    return figure, figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]

@@ -1,0 +1,278 @@
+"""The shell command: ``sk-arcal audit FILE`` and ``sk-arcal demo``."""
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sk_arcal import __version__
+from sk_arcal._validation import import_optional
+
+if TYPE_CHECKING:
+    from sk_arcal.audit import PredictionTable, RoutingAudit
+
+DEMO_REPORT = "sk-arcal-demo.html"
+_REPORT_NEEDS = ("jinja2", "matplotlib")
+_BAD_INPUT = 2
+
+Progress = Callable[[int, int, str], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        Arguments after the name of the command; those of the process if None.
+
+    Returns
+    -------
+    code : int
+        0 when the audit ran, 2 when the input was refused; the reason is one sentence on the
+        standard error stream.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 if the arguments themselves cannot be understood, with 0 after `--help` and
+        `--version`.
+
+    Examples
+    --------
+    >>> from sk_arcal.cli import main
+    >>> main(["audit", "no-such-file.csv"])
+    2
+    """
+    arguments = _parser().parse_args(argv)
+    # Outside the try: an import that fails here is our fault, not that of the input.
+    importlib.import_module("sk_arcal.audit")
+    with _plain_warnings():
+        try:
+            _check_outputs(arguments)
+            table = arguments.read(arguments)
+            if not arguments.quiet:
+                _say(table.describe() + "\n")
+            audit = _audit(table, arguments)
+            _say(audit.summary())
+            _write(audit, arguments)
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            _complain("error", error)
+            return _BAD_INPUT
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sk-arcal",
+        description="Is the model calibrated, and does its routing know what its confidence "
+        "does not?",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    audit = commands.add_parser(
+        "audit",
+        help="audit a file of predictions",
+        # The file first: an option that takes several names would swallow it.
+        usage="sk-arcal audit FILE [options]",
+        description="Audit a file of predictions. Columns with the usual names are found without "
+        "any option; the mapping found is printed.",
+    )
+    _add_input(audit)
+    _add_common(audit)
+    audit.set_defaults(read=_read_file, optional_report=False)
+    demo = commands.add_parser(
+        "demo",
+        help="audit an embedded example",
+        description="Audit a small real model on scikit-learn's digits, with one routing feature "
+        "that knows something and one that does not.",
+    )
+    _add_common(demo)
+    demo.set_defaults(read=_read_demo, report=None, optional_report=True)
+    return parser
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="csv, tsv, parquet, feather, jsonl (also lm-evaluation-harness samples) or npz",
+    )
+    parser.add_argument("--target", metavar="NAME", help="true labels, or 0/1 correctness")
+    parser.add_argument(
+        "--confidence", nargs="+", metavar="GLOB", help="confidence, or one score per class"
+    )
+    parser.add_argument("--routing", nargs="+", metavar="GLOB", help="routing features")
+    parser.add_argument("--group", metavar="NAME", help="rows that belong together")
+    parser.add_argument(
+        "--split", metavar="NAME", help="0: fit the calibrator, 1: evaluate, other: left out"
+    )
+    parser.add_argument(
+        "--join", metavar="FILE", help="second file with routing features, matched by doc_id"
+    )
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--report", metavar="HTML", help="write the report, one HTML page")
+    parser.add_argument("--json", metavar="JSON", help="write all numbers")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--n-jobs", type=int, metavar="N", help="processes; -1 uses all cores")
+    parser.add_argument(
+        "--delta",
+        type=float,
+        default=0.05,
+        help="gap from which an effect would matter, in probability (default: 0.05)",
+    )
+    parser.add_argument(
+        "--alpha", type=float, default=0.05, help="level of the tests (default: 0.05)"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only the verdicts, no mapping or progress"
+    )
+
+
+def _read_file(arguments: argparse.Namespace) -> "PredictionTable":
+    from sk_arcal.audit import read_predictions
+
+    return read_predictions(
+        arguments.file,
+        target=arguments.target,
+        confidence=arguments.confidence,
+        routing=arguments.routing,
+        group=arguments.group,
+        split=arguments.split,
+        join=arguments.join,
+    )
+
+
+def _read_demo(_: argparse.Namespace) -> "PredictionTable":
+    from sk_arcal.audit import PredictionTable
+    from sk_arcal.datasets import load_routing_demo
+
+    data = load_routing_demo()
+    table = PredictionTable.from_arrays(
+        data.y, logits=data.logits, routing=data.routing, routing_names=data.feature_names
+    )
+    return replace(table, source="demo")
+
+
+def _audit(table: "PredictionTable", arguments: argparse.Namespace) -> "RoutingAudit":
+    from sk_arcal.audit import routing_audit
+
+    with _progress_bar(sys.stderr, quiet=arguments.quiet) as progress:
+        return routing_audit(
+            table,
+            random_state=arguments.seed,
+            n_jobs=arguments.n_jobs,
+            delta=arguments.delta,
+            alpha=arguments.alpha,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _progress_bar(stream: TextIO, *, quiet: bool) -> Iterator[Progress | None]:
+    """Yield a function that draws a bar, or None where nobody would see one."""
+    bar_class = None if quiet or not stream.isatty() else _tqdm()
+    if bar_class is None:
+        yield None
+        return
+    with bar_class(
+        total=1, file=stream, leave=False, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}"
+    ) as bar:
+
+        def draw(done: int, total: int, label: str) -> None:
+            bar.total, bar.n = total, done
+            bar.set_description_str(label)
+
+        yield draw
+
+
+def _tqdm() -> Any:
+    try:
+        return import_optional("tqdm", extra="report", caller="The progress bar").tqdm
+    except ImportError:
+        return None
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse, before any long work, files that could not be written after it."""
+    inputs = [getattr(arguments, name, None) for name in ("file", "join")]
+    for option in ("report", "json"):
+        path = getattr(arguments, option)
+        if path is None:
+            continue
+        _check_writable(Path(path), f"--{option}")
+        if any(name and Path(name).resolve() == Path(path).resolve() for name in inputs):
+            raise ValueError(f"--{option} {path} would overwrite an input file.")
+    if arguments.report is not None:
+        _require_report()
+    elif arguments.optional_report:
+        arguments.report = _demo_report()
+
+
+def _check_writable(path: Path, option: str) -> None:
+    folder = path.parent
+    if path.is_dir():
+        raise IsADirectoryError(f"{option} {path} is a folder; a file name is expected.")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{option} {path}: the folder {folder} does not exist.")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise PermissionError(f"{option} {path} cannot be written.")
+
+
+def _require_report() -> None:
+    for package in _REPORT_NEEDS:
+        import_optional(package, extra="report", caller="The report (--report)")
+
+
+def _demo_report() -> str | None:
+    """Return where the demo puts its report: nowhere if it was not asked for and cannot be made."""
+    try:
+        _require_report()
+        _check_writable(Path(DEMO_REPORT), "The report")
+    except (ImportError, OSError) as reason:
+        _complain("no report", reason)
+        return None
+    return DEMO_REPORT
+
+
+def _write(audit: "RoutingAudit", arguments: argparse.Namespace) -> None:
+    if arguments.report is not None:
+        audit.to_html(arguments.report)
+        _say(f"Report written to {arguments.report}")
+    if arguments.json is not None:
+        audit.to_json(arguments.json)
+        _say(f"Numbers written to {arguments.json}")
+
+
+def _say(text: str) -> None:
+    """Print, whatever letters the terminal can show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, errors="replace").decode(encoding))
+
+
+def _complain(kind: str, reason: object) -> None:
+    print(f"sk-arcal: {kind}: {' '.join(str(reason).split())}", file=sys.stderr)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings as sentences, without the line of code that gave them."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _complain("warning", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The shell command: exit codes, what is printed where, and what is written."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sk_arcal
+from sk_arcal import cli
+
+KEYS = {"n", "n_classes", "scorecard", "features", "recommendation"}
+FEATURE_KEYS = {"verdict", "pvalue", "pvalue_adjusted", "min_detectable_gap", "excess_gap"}
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory):
+    """A csv in which the load knows something and the noise does not."""
+    rng = np.random.default_rng(3)
+    n = 800
+    logit, load = rng.normal(1.0, 1.0, n), rng.normal(size=n)
+    right = rng.random(n) < 1 / (1 + np.exp(-logit - 1.2 * load))
+    path = tmp_path_factory.mktemp("cli") / "predictions.csv"
+    pd.DataFrame(
+        {
+            "correct": right.astype(int),
+            "confidence": 1 / (1 + np.exp(-logit)),
+            "load": load,
+            "noise": rng.normal(size=n),
+        }
+    ).to_csv(path, index=False)
+    return path
+
+
+def write(folder, text, name="table.csv"):
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def refused(capsys, *arguments):
+    """Run the command on bad input and return its one sentence."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sk-arcal: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+GOOD = "correct,confidence,load\n1,0.9,1\n0,0.6,2\n1,0.8,3\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", [], "table.csv: the file is empty"),
+        ("correct,confidence\n1,0.9\n", [], "a single row"),
+        (
+            "correct,confidence\n1,0.9\n0,high\n",
+            [],
+            "table.csv: `confidence` holds 'high' in line 3",
+        ),
+        ("correct,confidence\n1,0.9\n0,1.7\n", [], "`confidence` holds 1.7 in line 3"),
+        ("correct,confidence\n1,0.9\n0\n", [], "line 3 has 1 cell where the header has 2"),
+        (GOOD, ["--target", "truth"], "`target`='truth' matches no column"),
+        (GOOD, ["--confidence", "p_*"], "`confidence`='p_*' matches no column"),
+        (GOOD, ["--routing", "load", "depth*"], "`routing`='depth*' matches no column"),
+        (GOOD, ["--group", "doc"], "`group`='doc' matches no column"),
+        (GOOD, ["--split", "part"], "`split`='part' matches no column"),
+        (GOOD, ["--join", "absent.csv"], "absent.csv does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, text, options, message):
+    assert message in refused(capsys, "audit", write(tmp_path, text), *options)
+
+
+def test_missing_file_is_one_sentence_and_exit_code_2(tmp_path, capsys):
+    assert "absent.csv does not exist" in refused(capsys, "audit", tmp_path / "absent.csv")
+
+
+def test_missing_extra_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    message = refused(capsys, "audit", write(tmp_path, GOOD))
+    assert 'pip install "sk-arcal[report]"' in message
+
+
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_output_is_checked_before_anything_is_read(tmp_path, capsys, option):
+    target = tmp_path / "absent" / "out"
+    message = refused(capsys, "audit", tmp_path / "also_absent.csv", option, target)
+    assert f"{option} {target}: the folder {target.parent} does not exist" in message
+
+
+def test_output_that_is_a_folder_is_refused(tmp_path, capsys):
+    assert "is a folder" in refused(capsys, "audit", "x.csv", "--json", tmp_path)
+
+
+@pytest.mark.parametrize("role", ["file", "join"])
+def test_output_never_overwrites_an_input(tmp_path, capsys, role):
+    path = write(tmp_path, GOOD)
+    arguments = [path] if role == "file" else ["other.csv", "--join", path]
+    assert "overwrite an input" in refused(capsys, "audit", *arguments, "--json", path)
+
+
+def test_bad_input_shows_no_traceback_in_a_shell(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "sk_arcal.cli", "audit", str(tmp_path / "absent.csv")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(sk_arcal.__file__).parents[1])},
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"sk-arcal: error: {tmp_path / 'absent.csv'} does not exist."
+    ]
+
+
+def test_fault_of_our_own_shows_its_traceback(monkeypatch, tmp_path):
+    def broken(_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "_read_file", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["audit", write(tmp_path, GOOD)])
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["audit"], ["audit", "x.csv", "--seed", "one"], ["unknown"]], ids=str
+)
+def test_wrong_usage_exits_with_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: sk-arcal" in capsys.readouterr().err
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"sk-arcal {sk_arcal.__version__}\n"
+
+
+# --- audits that run -----------------------------------------------------------------------------
+
+
+def test_audit_prints_the_mapping_then_the_verdicts_and_writes_both_files(
+    predictions, tmp_path, capsys
+):
+    report, numbers = tmp_path / "r.html", tmp_path / "r.json"
+    options = ["--routing", "load", "noise", "--report", str(report), "--json", str(numbers)]
+    code = cli.main(["audit", str(predictions), *options])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    assert out.startswith("predictions.csv: 800 rows\n  outcome     `correct` is 1\n")
+    assert out.index("routing     load, noise") < out.casefold().index("signal")
+    assert f"Report written to {report}" in out
+    assert report.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
+    result = json.loads(numbers.read_text())
+    assert set(result) >= KEYS
+    assert set(result["features"]) >= {"load", "noise"}
+    assert all(set(feature) >= FEATURE_KEYS for feature in result["features"].values())
+    assert result["features"]["load"]["verdict"] == "signal"
+    assert result["features"]["noise"]["verdict"] != "signal"
+
+
+def test_quiet_audit_prints_the_verdicts_only(predictions, capsys):
+    assert cli.main(["audit", str(predictions), "--routing", "load", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "outcome" not in out.splitlines()[0]
+    assert "load" in out
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo run in an empty folder: exit code, what it printed, and the folder."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
+        patch.chdir(folder)
+        patch.setattr(sys, "stdout", out)
+        code = cli.main(["demo", "--json", "demo.json"])
+        return code, out.getvalue(), folder
+
+
+def test_demo_finds_the_planted_feature_and_not_the_null_one(demo):
+    code, _, folder = demo
+    features = json.loads((folder / "demo.json").read_text())["features"]
+    assert code == 0
+    assert features["planted"]["verdict"] == "signal"
+    assert features["null"]["verdict"] != "signal"
+
+
+def test_demo_writes_its_report_into_the_current_folder(demo):
+    _, out, folder = demo
+    assert (folder / cli.DEMO_REPORT).exists()
+    assert f"Report written to {cli.DEMO_REPORT}" in out
+
+
+@pytest.mark.slow
+def test_real_logits_are_audited_with_the_known_calibration_errors(shared_data, tmp_path, capsys):
+    path = shared_data / "logits" / "cifar10_psr_resnet50_val_test.npz"
+    numbers = tmp_path / "r.json"
+    assert cli.main(["audit", str(path), "--json", str(numbers)]) == 0
+    scorecard = {row["name"]: row for row in json.loads(numbers.read_text())["scorecard"]}
+    # 10.69 % and 2.35 %: computed for this split when the file was converted.
+    assert scorecard["raw"]["ece"] == pytest.approx(0.1069, abs=1e-4)
+    assert scorecard["temperature"]["ece"] == pytest.approx(0.0235, abs=1e-4)
+
+
+# --- progress and warnings -----------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_bar_is_drawn_on_a_terminal():
+    stream = Terminal()
+    with cli._progress_bar(stream, quiet=False) as progress:
+        progress(3, 4, "testing load")
+    assert "testing load" in stream.getvalue()
+    assert "75%" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Terminal(), True)])
+def test_progress_bar_is_not_drawn_where_nobody_looks(stream, quiet):
+    with cli._progress_bar(stream, quiet=quiet) as progress:
+        assert progress is None
+
+
+def test_progress_bar_is_not_drawn_without_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with cli._progress_bar(Terminal(), quiet=False) as progress:
+        assert progress is None
+
+
+def test_warning_is_one_sentence_on_the_error_stream(capsys):
+    with cli._plain_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("the temperature is odd", stacklevel=1)
+    assert capsys.readouterr().err == "sk-arcal: warning: the temperature is odd\n"
+
+
+def test_letters_the_terminal_cannot_show_do_not_stop_the_command(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    cli._say("at least δ")
+    sys.stdout.flush()
+    assert raw.getvalue() == b"at least ?\n"

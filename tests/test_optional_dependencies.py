@@ -1,0 +1,147 @@
+"""What works, and what is said, where only the four required packages are installed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sk_arcal
+
+OPTIONAL = (
+    *("torch", "skorch", "safetensors", "transformers"),
+    *("matplotlib", "pandas", "jinja2", "pyarrow", "polars", "tqdm"),
+)
+
+# A finder that refuses: hiding a package by `sys.modules[name] = None` breaks scipy, which
+# looks there for torch and expects a module.
+BARE_INSTALL = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {OPTIONAL!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        return None
+
+sys.meta_path.insert(0, Absent())
+"""
+
+DATA = """
+import numpy as np
+rng = np.random.default_rng(0)
+routing = rng.normal(size=400)
+logit = rng.normal(size=400) + 1.0
+y = (rng.random(400) < 1 / (1 + np.exp(-logit - routing))).astype(int)
+confidence = 1 / (1 + np.exp(-logit))
+X = np.column_stack([logit, routing])
+"""
+
+
+def run_python(code: str) -> str:
+    """Output of `code` in a fresh interpreter; the test fails with its traceback."""
+    environment = os.environ | {"PYTHONPATH": str(Path(sk_arcal.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def loaded_after(statement: str, names: tuple[str, ...]) -> list[str]:
+    """Which of `names` a fresh interpreter has in memory after `statement`."""
+    return run_python(
+        f"{statement}\nimport sys\nprint(*[n for n in {names!r} if n in sys.modules])"
+    ).split()
+
+
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_blocker_hides_the_package(package):
+    code = f"try:\n    import {package}\nexcept ImportError as error:\n    print(error)"
+    assert run_python(BARE_INSTALL + code) == f"No module named '{package}'"
+
+
+def test_importing_the_library_loads_nothing_heavy():
+    heavy = ("numpy", "scipy", "sklearn", "joblib", *OPTIONAL)
+    assert loaded_after("import sk_arcal", heavy) == []
+
+
+def test_importing_the_metrics_needs_no_sklearn():
+    assert loaded_after("import sk_arcal.metrics", ("sklearn", "joblib", *OPTIONAL)) == []
+
+
+def test_importing_every_package_loads_nothing_optional():
+    everything = "from sk_arcal import " + ", ".join(sk_arcal.__all__)
+    assert loaded_after(everything, OPTIONAL) == []
+
+
+def test_every_public_name_loads_in_a_bare_install():
+    code = """
+import importlib, sk_arcal
+for package in sk_arcal.__all__:
+    module = getattr(sk_arcal, package)
+    for name in getattr(module, "__all__", ()):
+        getattr(module, name)
+        print(package, name)
+"""
+    assert len(run_python(BARE_INSTALL + code).splitlines()) >= 40
+
+
+@pytest.mark.parametrize("calibrator", ["TemperatureScaler", "NWConditionalCalibrator"])
+def test_calibrator_works_in_a_bare_install(calibrator):
+    code = f"""
+from sk_arcal import {calibrator}
+model = {calibrator}(confidence_columns=0, confidence_kind="logit").fit(X, y)
+probability = model.predict_proba(X)
+print(probability.shape, bool(np.allclose(probability.sum(axis=1), 1)), len(model.predict(X)))
+"""
+    assert run_python(BARE_INSTALL + DATA + code) == "(400, 2) True 400"
+
+
+def test_conditional_test_works_in_a_bare_install():
+    code = """
+from sk_arcal import conditional_calibration_test
+result = conditional_calibration_test(y, confidence, routing, n_resamples=199, random_state=0)
+print(result.pvalue < 0.05, bool(repr(result)))
+"""
+    assert run_python(BARE_INSTALL + DATA + code) == "True True"
+
+
+def test_audit_without_a_report_works_in_a_bare_install():
+    code = """
+from sk_arcal import routing_audit
+audit = routing_audit(
+    y, confidence=confidence, routing={"r": routing}, n_resamples=199, random_state=0
+)
+print(len(audit.features), bool(repr(audit)))
+"""
+    assert run_python(BARE_INSTALL + DATA + code) == "1 True"
+
+
+DRAW = "from sk_arcal.displays import {0}; {0}.from_predictions({1})"
+MISSING = {
+    "ReliabilityDisplay": (DRAW.format("ReliabilityDisplay", "y, confidence"), "matplotlib"),
+    "RoutingGapDisplay": (DRAW.format("RoutingGapDisplay", "y, confidence, routing"), "matplotlib"),
+    "to_frame": (
+        "from sk_arcal import metrics; metrics.reliability_table(y, confidence).to_frame()",
+        "pandas",
+    ),
+}
+
+
+@pytest.mark.parametrize("caller", MISSING)
+def test_missing_extra_is_one_sentence_with_the_install_line(caller):
+    statement, package = MISSING[caller]
+    code = f"try:\n    {statement}\nexcept ImportError as error:\n    print(error)"
+    message = run_python(BARE_INSTALL + DATA + code)
+    assert caller in message
+    assert f"needs {package}, which is not installed." in message
+    assert message.endswith('pip install "sk-arcal[report]"')
+    assert len(message.splitlines()) == 1
