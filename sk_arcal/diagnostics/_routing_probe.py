@@ -23,10 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
-from sk_arcal._numeric import clipped_logit
-from sk_arcal._smoothing import kernel_sums, leave_one_out_sums, scott_bandwidth
 from sk_arcal._validation import (
     FloatArray,
     as_generator,
@@ -35,21 +32,16 @@ from sk_arcal._validation import (
     check_integer,
     check_probabilities,
 )
-from sk_arcal.calibration._tempering import fit_temperature
-from sk_arcal.diagnostics._confidence_bins import tie_midranks
-from sk_arcal.diagnostics._residual_rank import ConfidenceSpline, residual_rank
-from sk_arcal.diagnostics._routing_input import RoutingValues, read_routing
+from sk_arcal.diagnostics._probe_kernel import (
+    FeatureAxis,
+    ProbeFold,
+    feature_axis,
+    gains_over_base,
+    prepare_fold,
+)
+from sk_arcal.diagnostics._routing_input import read_routing
 from sk_arcal.diagnostics._shuffle import shuffle_within_bins
 
-_AXIS_MARGIN = 1e-4
-_CONFIDENCE_MULTIPLES = np.array([0.5, 1.0, 2.0, 4.0])
-# Standard deviations of the kernel on the rank axis, from nearly flat to a sixteenth of the rows.
-_RANK_BANDWIDTHS = (0.48, 0.24, 0.12, 0.06)
-# Level codes are integers: this bandwidth makes neighbours of equal levels only.
-_LEVEL_BANDWIDTHS = (0.1,)
-# The effect of the feature may be the same at all confidences, or change along the axis.
-_EFFECT_WIDTHS = (np.inf, 0.5)
-_SHRINKAGES = np.array([0.0, 4.0, 16.0, 64.0, 256.0, 1024.0])
 # Once so many shuffled twins do as well the answer is no, and the rest need not be run.
 _ENOUGH = 3
 _BATCH = 4
@@ -164,9 +156,9 @@ def routing_probe(
     kept = _thin(len(event), max_samples, rng)
     event, confidence, cluster = event[kept], confidence[kept], cluster[kept]
     halves = _halves(cluster, rng)
-    folds = [_prepare_fold(event, confidence, halves == side) for side in (0, 1)]
-    axis = _feature_axis(feature, feature.numbers[kept], confidence, rng)
-    gains = _gains(folds, axis)
+    folds = [prepare_fold(event, confidence, halves == side) for side in (0, 1)]
+    axis = feature_axis(feature, feature.numbers[kept], confidence, rng)
+    gains = gains_over_base(folds, axis)
     children = rng.spawn(n_shuffles)
     shuffled = np.empty(0)
     with Parallel(n_jobs=n_jobs, prefer="threads") as parallel:
@@ -177,27 +169,6 @@ def routing_probe(
             )
             shuffled = np.append(shuffled, twins)
     return _summarise(gains, shuffled, n_shuffles, cluster)
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """What all probes of one fold share.
-
-    `base` is the confidence-only probe: fitted without the row itself on the rows of `fit`, and
-    on all of these elsewhere.
-    """
-
-    fit: NDArray[np.intp]
-    test: NDArray[np.intp]
-    event: FloatArray
-    axis: FloatArray
-    base: FloatArray
-
-
-@dataclass(frozen=True)
-class _FeatureAxis:
-    values: FloatArray
-    bandwidths: tuple[float, ...]
 
 
 def _thin(n_samples: int, max_samples: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -212,96 +183,14 @@ def _halves(cluster: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.i
     return (rng.permutation(len(names)) % 2)[codes]
 
 
-def _feature_axis(
-    routing: RoutingValues, values: FloatArray, confidence: FloatArray, rng: np.random.Generator
-) -> _FeatureAxis:
-    """Return the rank of the feature among rows of like confidence, or the codes of its levels."""
-    if routing.kind == "nominal":
-        return _FeatureAxis(values, _LEVEL_BANDWIDTHS)
-    order = np.argsort(confidence, kind="stable")
-    spline = ConfidenceSpline(tie_midranks(confidence[order]))
-    low, high = residual_rank(values[order], spline, rng)
-    rank = np.empty(len(order))
-    rank[order] = (low + high + 2) / 4
-    return _FeatureAxis(rank, _RANK_BANDWIDTHS)
-
-
-def _prepare_fold(event: FloatArray, confidence: FloatArray, held_out: NDArray[np.bool_]) -> _Fold:
-    fit, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    if not fit.size or not test.size:
-        raise ValueError("`routing_probe` needs at least two rows, or two groups, to cross-fit.")
-    logits = clipped_logit(confidence, np.finfo(np.float64).eps)
-    temperature = fit_temperature(logits[fit], event[fit], np.ones(len(fit))).temperature
-    anchor = expit(logits / temperature)
-    axis = clipped_logit(anchor, _AXIS_MARGIN)
-    anchored = _Fold(fit, test, event, axis, anchor)
-    grid = scott_bandwidth(axis[fit, None])[0] * _CONFIDENCE_MULTIPLES
-    return replace(anchored, base=_corrected(anchored, axis[:, None], grid[:, None]))
-
-
-def _corrected(fold: _Fold, axes: FloatArray, grid: FloatArray) -> FloatArray:
-    """Return `fold.base` plus a kernel on its residual.
-
-    Bandwidths and pseudo-counts are picked together by the leave-one-out log loss of the rows
-    the kernel is fitted on; those rows get their leave-one-out prediction.
-    """
-    y, base, train = fold.event[fold.fit], fold.base[fold.fit], axes[fold.fit]
-    residual = (y - base)[:, None]
-    sums, mass = leave_one_out_sums(train, grid, residual)
-    left_out = base[:, None] + _shrunk(sums, mass[:, :, None], _SHRINKAGES)
-    loss = _log_loss(y[:, None], left_out, len(y)).mean(axis=1)
-    candidate, level = np.unravel_index(np.argmin(loss), loss.shape)
-    corrected = fold.base.copy()
-    corrected[fold.fit] = left_out[candidate, :, level]
-    sums, mass = kernel_sums(axes[fold.test], train, grid[candidate], residual)
-    corrected[fold.test] += _shrunk(sums[:, 0], mass, _SHRINKAGES[level])
-    margin = _smallest_probability(len(y))
-    return np.clip(corrected, margin, 1 - margin)
-
-
-def _shrunk(sums: FloatArray, mass: FloatArray, pseudo_counts: FloatArray) -> FloatArray:
-    total = mass + pseudo_counts
-    return np.divide(sums, total, out=np.zeros(np.broadcast(sums, total).shape), where=total > 0)
-
-
-def _gains(folds: list[_Fold], feature: _FeatureAxis) -> FloatArray:
-    """Fall in log loss of every row against the confidence-only probe of its fold."""
-    gains = np.empty(len(feature.values))
-    for fold in folds:
-        grid = _effect_grid(fold, feature)
-        test, n_fitted = fold.test, len(fold.fit)
-        probe = _corrected(fold, np.column_stack([fold.axis, feature.values]), grid)
-        before = _log_loss(fold.event[test], fold.base[test], n_fitted)
-        gains[test] = before - _log_loss(fold.event[test], probe[test], n_fitted)
-    return gains
-
-
-def _effect_grid(fold: _Fold, feature: _FeatureAxis) -> FloatArray:
-    spread = max(float(fold.axis[fold.fit].std()), 1e-12)
-    widths = [width * spread for width in _EFFECT_WIDTHS]
-    flat = (np.inf, np.inf)
-    return np.array([flat, *((width, h) for width in widths for h in feature.bandwidths)])
-
-
 def _shuffled_gain(
-    folds: list[_Fold],
-    feature: _FeatureAxis,
+    folds: list[ProbeFold],
+    feature: FeatureAxis,
     confidence: FloatArray,
     rng: np.random.Generator,
 ) -> float:
     values = shuffle_within_bins(feature.values, confidence, random_state=rng)
-    return float(_gains(folds, replace(feature, values=values)).mean())
-
-
-def _log_loss(y: FloatArray, q: FloatArray, n_fitted: int) -> FloatArray:
-    margin = _smallest_probability(n_fitted)
-    q = np.clip(q, margin, 1 - margin)
-    return -(y * np.log(q) + (1 - y) * np.log1p(-q))
-
-
-def _smallest_probability(n_fitted: int) -> float:
-    """Return what a probe of n rows cannot tell from zero."""
-    return 1 / (n_fitted + 2)
+    return float(gains_over_base(folds, replace(feature, values=values)).mean())
 
 
 def _summarise(
