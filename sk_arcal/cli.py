@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _check_outputs(arguments)
             table = arguments.read(arguments)
             if not arguments.quiet:
-                _say(table.describe() + "\n")
+                # The remarks stand at the end of the summary.
+                _say(table.describe(notes=False) + "\n")
             audit = _audit(table, arguments)
             _say(audit.summary())
             _write(audit, arguments)

@@ -146,15 +146,6 @@ class PredictionTable:
             infinite, out of range or not a known label, or fewer than two rows are left.
         TypeError
             If scores are not numbers.
-
-        Examples
-        --------
-        >>> from sk_arcal.audit import PredictionTable
-        >>> table = PredictionTable.from_arrays(
-        ...     [1, 0, 1, 1], confidence=[0.9, 0.6, 0.7, 0.8], split=[0, 0, 1, 1]
-        ... )
-        >>> table.evaluate
-        array([False, False,  True,  True])
         """
         given = {"logits": logits, "proba": proba, "confidence": confidence}
         named = [name for name, values in given.items() if values is not None]
@@ -253,18 +244,23 @@ class PredictionTable:
         """Number of classes; 2 where only one confidence is known."""
         return 2 if self.logits is None else self.logits.shape[1]
 
-    def describe(self) -> str:
+    def describe(self, *, notes: bool = True) -> str:
         """Say what was read from where and what is peculiar about it.
+
+        Parameters
+        ----------
+        notes : bool, default=True
+            Whether to add the remarks on the data.
 
         Returns
         -------
         text : str
-            One line per role, then the notes.
+            One line per role, one per remark.
         """
         width = max((len(role) for role in self.mapping), default=0)
         lines = [f"{self.source or 'table'}: {counted(self.n_samples, 'row')}"]
         lines += [f"  {role:<{width}}  {words}" for role, words in self.mapping.items()]
-        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  note: {note}" for note in self.notes if notes]
         return "\n".join(lines)
 
     def to_frame(self) -> Any:

@@ -69,7 +69,7 @@ def shuffle_within_bins(
     >>> confidence = [0.6] * 40 + [0.9] * 40
     >>> expert = [1, 2] * 20 + [3, 4] * 20
     >>> shuffle_within_bins(expert, confidence, random_state=0)[:8]
-    array([2, 2, 2, 1, 1, 1, 2, 2])
+    array([2, 2, 1, 2, 1, 2, 1, 2])
     """
     confidence = check_probabilities(y_prob)
     frame = values if hasattr(values, "columns") else np.asarray(values)

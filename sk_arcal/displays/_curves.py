@@ -16,6 +16,7 @@ points lie inside with probability 0.95 or more under the hypothesis.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -217,7 +218,7 @@ def _bin_means(codes: IntArray, values: FloatArray) -> FloatArray:
 
 
 def _curve(
-    name: str, event: FloatArray, confidence: FloatArray, floor: FloorSettings, **points: FloatArray
+    name: str, event: FloatArray, confidence: FloatArray, floor: FloorSettings, **points: Any
 ) -> ReliabilityCurve:
     """Add isotonic line, density, error and noise floor to the points."""
     isotonic_confidence, isotonic_rate = isotonic_vertices(event, confidence)

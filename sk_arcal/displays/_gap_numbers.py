@@ -27,7 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from scipy.stats import hypergeom
 
-from sk_arcal._validation import FloatArray, as_generator, check_length, check_vector
+from sk_arcal._validation import (
+    FloatArray,
+    as_generator,
+    check_integer,
+    check_length,
+    check_vector,
+)
 from sk_arcal.diagnostics import MatchedGaps, matched_confidence_gaps
 from sk_arcal.diagnostics._binned_outcomes import random_order
 from sk_arcal.diagnostics._cells import Cells, cell_values, make_cells
@@ -106,7 +112,12 @@ def gap_numbers(
     random_state: object = 0,
 ) -> GapNumbers:
     """Compute the numbers with strata by value where there are few, else by rank."""
-    cells = {"n_bins": n_bins, "strategy": strategy, "value": value, "min_count": min_count}
+    cells: dict[str, Any] = {
+        "n_bins": n_bins,
+        "strategy": strategy,
+        "value": value,
+        "min_count": min_count,
+    }
     ties, rest = as_generator(random_state).spawn(2)
     if n_groups == "auto" and _has_few_values(routing, len(event)):
         codes, names = _levels(np.asarray(routing))
@@ -115,7 +126,7 @@ def gap_numbers(
     # the picture has bands of its own, so that one shuffle is enough
     gaps = matched_confidence_gaps(
         event, confidence, _rank_at_equal_confidence(confidence, feature, ties),
-        n_groups=_N_GROUPS if n_groups == "auto" else n_groups,
+        n_groups=_N_GROUPS if n_groups == "auto" else check_integer("n_groups", n_groups, low=2),
         n_resamples=1, random_state=rest, **cells,
     )  # fmt: skip
     return from_matched_gaps(gaps)

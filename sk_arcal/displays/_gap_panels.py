@@ -66,8 +66,9 @@ def draw_map(ax: Any, numbers: GapNumbers, *, ink: Any) -> None:
     digits = 0 if band > 0.02 else 1
     for b, s in np.ndindex(n_bins, n_strata):
         if used[b, s]:
-            strength = _STRONGEST * abs(numbers.gap[b, s]) / strongest
-            _draw_cell(ax, b, s, numbers.gap[b, s], strength, digits, numbers.outside[b, s], ink)
+            gap, outside = float(numbers.gap[b, s]), bool(numbers.outside[b, s])
+            strength = _STRONGEST * abs(gap) / strongest
+            _draw_cell(ax, b, s, gap, strength, digits, outside, ink)
         else:
             _draw_blank(ax, b, s, ink)
     ax.set_xlim(-0.5, n_bins - 0.5)

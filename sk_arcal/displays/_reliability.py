@@ -87,9 +87,13 @@ class ReliabilityDisplay:
     >>> rng = np.random.default_rng(0)
     >>> confidence = rng.uniform(0.5, 1, 2000)
     >>> event = rng.random(2000) < confidence**2
-    >>> display = ReliabilityDisplay.from_predictions(event, confidence, n_bins=5)
+    >>> display = ReliabilityDisplay.from_predictions(event, confidence, n_bins=4)
     >>> display.frame()[["count", "mean_confidence", "event_rate", "inside"]].round(2)
        count  mean_confidence  event_rate  inside
+    0    500             0.56        0.34   False
+    1    500             0.69        0.48   False
+    2    500             0.81        0.65   False
+    3    500             0.94        0.90   False
     """
 
     def __init__(
@@ -202,7 +206,7 @@ class ReliabilityDisplay:
         check_option("strategy", strategy, ("quantile", "uniform"))
         event = check_events(y_true)
         models = y_prob if isinstance(y_prob, Mapping) else {name or "all rows": y_prob}
-        models = {
+        confidences = {
             str(key): check_probabilities(values, n_samples=len(event))
             for key, values in models.items()
         }
@@ -211,8 +215,8 @@ class ReliabilityDisplay:
         )
         binning = (n_bins, strategy)
         if strata is None:
-            return cls(curves_of_models(event, models, binning, floor)).plot(ax, **options)
-        curves, pooled = curves_of_strata(event, models, strata, strata_names, binning, floor)
+            return cls(curves_of_models(event, confidences, binning, floor)).plot(ax, **options)
+        curves, pooled = curves_of_strata(event, confidences, strata, strata_names, binning, floor)
         return cls(curves, pooled=pooled).plot(ax, **options)
 
     def frame(self) -> Any:

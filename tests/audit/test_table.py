@@ -434,6 +434,12 @@ def test_description_says_what_was_read_from_where(frame):
     ]
 
 
+def test_description_ends_with_the_remarks_unless_told_otherwise():
+    table = PredictionTable.from_arrays([1, 1], confidence=[0.5, 0.6])
+    assert table.describe().splitlines()[-1] == f"  note: {table.notes[-1]}"
+    assert "note" not in table.describe(notes=False)
+
+
 def test_repr_is_one_short_line(frame):
     text = repr(PredictionTable.from_frame(frame))
     assert text == "PredictionTable(n_samples=60, n_classes=4, routing=['load', 'domain'])"
