@@ -12,6 +12,8 @@ _NEWTON_STEPS = 200
 _RESIDUAL_TOLERANCE = 1e-12
 # Logits nearer than this are tied: the temperature that told them apart would overflow.
 _SMALLEST_GAP = 1e-200
+# At an inverse temperature of zero all classes would tie and the order be lost.
+_RANKING_MARGIN = 1e-6
 
 
 def row_blocks(n_samples: int, n_columns: int) -> list[slice]:
@@ -68,7 +70,8 @@ def inverse_temperature_for_top(logits: FloatArray, top: FloatArray) -> tuple:
         Inverse temperatures, not negative.
     clipped : ndarray of bool of shape (n_samples,)
         Rows whose `top` cannot be reached without another class overtaking: below 1/K, or above
-        what a tie at the top allows. They get the nearest value that can.
+        what a tie at the top allows. They get the nearest value that can, or a millionth more,
+        so that the order of the classes is still there.
     """
     beta = np.empty(len(logits))
     clipped = np.empty(len(logits), dtype=bool)
@@ -87,11 +90,12 @@ def _solve_block(logits: FloatArray, top: FloatArray) -> tuple:
     all_tied = n_rivals == 0
     too_low = (rest > n_rivals) & ~all_tied
     too_high = (rest <= 0) & ~all_tied
+    rest = np.minimum(rest, (1 - _RANKING_MARGIN) * n_rivals)
     # exp(-40) of the nearest rival is nothing beside the tie, and no exponent overflows.
     beta = np.where(too_high, -40 / np.where(all_tied, -1.0, nearest), 0.0)
     # Where all classes tie every temperature gives 1/K; anything else is out of reach.
     clipped = too_low | too_high | (all_tied & ~np.isclose(top, 1 / logits.shape[1]))
-    active = np.flatnonzero(~(too_low | too_high | all_tied))
+    active = np.flatnonzero(~(too_high | all_tied))
     if active.size:
         beta[active] = _rise_to_root(
             below[active], rival[active], nearest[active], np.log(rest[active])

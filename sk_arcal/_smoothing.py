@@ -203,13 +203,12 @@ class _KernelProducts:
         self._plan = _plan(bandwidths[:, self._axes], self._steps)
         n_matrices = sum(map(len, self._steps)) + len(steps) + 1
         self._n_cells = max(1, block_bytes // (8 * n_matrices))
-        self._memory: FloatArray | None = None
-        self._n_matrices = n_matrices
+        self._memory = np.empty((n_matrices, 0))
 
     def blocks(self, n_queries: int, n_samples: int) -> Iterator[slice]:
         """Cut the queries so that all matrices of a block fit into the memory granted."""
         size = min(n_queries, max(1, self._n_cells // n_samples))
-        self._memory = np.empty((self._n_matrices, size * n_samples))
+        self._memory = np.empty((len(self._memory), size * n_samples))
         for start in range(0, n_queries, size):
             yield slice(start, start + size)
 
@@ -232,7 +231,6 @@ class _KernelProducts:
                 yield candidate, product
 
     def _matrices(self, n_queries: int, n_samples: int) -> Iterator[FloatArray]:
-        assert self._memory is not None
         for cells in self._memory:
             yield cells[: n_queries * n_samples].reshape(n_queries, n_samples)
 
@@ -242,15 +240,17 @@ def _plan(bandwidths: FloatArray, steps: list[FloatArray]) -> list[tuple[int, in
 
     A kernel is the position of its bandwidth among the steps, -1 if the axis is off.
     """
-    codes = np.full(bandwidths.shape, -1)
-    for d, axis_steps in enumerate(steps):
-        for position, step in enumerate(axis_steps):
-            codes[bandwidths[:, d] == step, d] = position
+    codes = np.column_stack(
+        [
+            np.where(np.isfinite(axis), np.searchsorted(-axis_steps, -axis), -1)
+            for axis, axis_steps in zip(bandwidths.T, steps, strict=True)
+        ]
+    )
     order = np.lexsort(codes.T[::-1])
-    plan, previous = [], np.full(codes.shape[1], -2)
+    plan, previous = [], np.full(len(steps), -2)
     for candidate in order:
         differs = np.flatnonzero(codes[candidate] != previous)
-        first = int(differs[0]) if differs.size else codes.shape[1]
+        first = int(differs[0]) if differs.size else len(steps)
         plan.append((int(candidate), first, codes[candidate].tolist()))
         previous = codes[candidate]
     return plan

@@ -180,6 +180,8 @@ def load_routing_demo(*, random_state: object = 0) -> Any:
 
     Raises
     ------
+    ValueError
+        If `random_state` is a negative number.
     TypeError
         If `random_state` cannot seed a generator.
 

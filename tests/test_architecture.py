@@ -15,7 +15,7 @@ import sk_arcal
 
 # From the ground up: a module imports from earlier rows or from its own package, nowhere else.
 LAYERS = (
-    ("_validation",),
+    ("_validation", "_version"),
     ("_columns", "_numeric", "_smoothing"),
     ("metrics", "datasets"),
     ("calibration", "feature_extraction", "models"),
@@ -127,7 +127,7 @@ def upward_imports(modules: list[Module]) -> list[str]:
             if item.package != "sk_arcal":
                 continue
             target = f"{item.target}.".split(".")[1]
-            if target in {module.room, "__version__"}:
+            if target in {module.room, "__version__", "_version"}:
                 continue
             if rank.get(target, len(LAYERS)) >= rank.get(module.room, -1):
                 found.append(f"{module.at(item.line)} imports {item.target}")
@@ -241,17 +241,20 @@ def unlisted_packages(modules: list[Module]) -> list[str]:
     """A package's `__init__` says what it is for and what is public; its leaves are private."""
     found = []
     for module in modules:
+        private = any(_is_private(part) for part in module.name.split("."))
         if module.path.name != "__init__.py":
-            if module.name.count(".") > 1 and not module.path.name.startswith("_"):
+            if module.name.count(".") > 1 and not private:
                 found.append(f"{module.name} is a public leaf")
-            continue
-        listed = any(
-            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-            for node in module.tree.body
-        )
-        if not listed or not ast.get_docstring(module.tree):
-            found.append(f"{module.name} needs a docstring and `__all__`")
+        elif not ast.get_docstring(module.tree) or not (private or _has_list(module)):
+            found.append(f"{module.name} needs a docstring, and `__all__` if it is public")
     return found
+
+
+def _has_list(module: Module) -> bool:
+    return any(
+        isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for node in module.tree.body
+    )
 
 
 RULES: tuple[Callable[[list[Module]], list[str]], ...] = (
@@ -292,6 +295,8 @@ LAWFUL = {
         "if TYPE_CHECKING:\n    from sk_arcal.metrics._a import f\n"
         "def g(x):\n    assert x is not None\n"
     ),
+    "metrics/_parts/__init__.py": '"""Parts."""\n',
+    "metrics/_parts/_c.py": "X = 1\n",
     "calibration/__init__.py": '"""Calibrate."""\n__all__ = []\n',
     "calibration/_base.py": (
         "from typing import TYPE_CHECKING\n"
@@ -398,6 +403,7 @@ FAULTS = {
     "assert": (assertions, "metrics/_b.py", "def f(x):\n    assert x > 0\n"),
     "file too long": (long_files, "metrics/_b.py", "X = 1\n" * (MAX_LINES + 1)),
     "package without a list": (unlisted_packages, "metrics/__init__.py", '"""Measure."""\n'),
+    "private package without a word": (unlisted_packages, "metrics/_parts/__init__.py", ""),
     "public leaf": (unlisted_packages, "metrics/binning.py", "X = 1\n"),
 }
 

@@ -78,8 +78,10 @@ def test_importing_the_metrics_needs_no_sklearn():
 
 
 def test_importing_every_package_loads_nothing_optional():
+    # scikit-learn itself loads pandas where it is installed; nothing may come on top of that.
+    below = loaded_after("import scipy.stats, sklearn.base, sklearn.metrics", OPTIONAL)
     everything = "from sk_arcal import " + ", ".join(sk_arcal.__all__)
-    assert loaded_after(everything, OPTIONAL) == []
+    assert loaded_after(everything, OPTIONAL) == below
 
 
 def test_every_public_name_loads_in_a_bare_install():

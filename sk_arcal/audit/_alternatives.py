@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.audit._table import PredictionTable
+from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.calibration import NWConditionalCalibrator, TemperatureScaler
 from sk_arcal.diagnostics import shuffle_within_bins
 

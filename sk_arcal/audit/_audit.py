@@ -9,13 +9,13 @@ import scipy
 import sklearn
 from numpy.typing import ArrayLike
 
-import sk_arcal
+from sk_arcal import __version__
 from sk_arcal._validation import as_generator, check_integer, check_number
 from sk_arcal.audit._alternatives import RAW, alternatives
 from sk_arcal.audit._features import Evaluated, Plan, audit_features, numeric_columns
+from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.audit._results import RoutingAudit
 from sk_arcal.audit._scorecard import recommend, score
-from sk_arcal.audit._table import PredictionTable
 from sk_arcal.audit._verdict import SIGNAL
 
 _FLOOR_RESAMPLES = 200
@@ -251,7 +251,7 @@ def _provenance(table: PredictionTable) -> dict[str, Any]:
     return {
         "source": table.source,
         "sha256": table.digest,
-        "sk-arcal": sk_arcal.__version__,
+        "sk-arcal": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,

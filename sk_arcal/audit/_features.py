@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sk_arcal._numeric import predictive_entropy, top_two_margin
 from sk_arcal._validation import FloatArray
-from sk_arcal.audit._results import FeatureAudit
-from sk_arcal.audit._table import PredictionTable
+from sk_arcal.audit._reading import PredictionTable
+from sk_arcal.audit._records import FeatureAudit
 from sk_arcal.audit._verdict import decide
 from sk_arcal.diagnostics import (
     ConditionalCalibrationResult,

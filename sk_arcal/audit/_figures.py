@@ -6,16 +6,21 @@ figure get a prefix, so that two figures never share one; and everything that wo
 address elsewhere is taken out.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sk_arcal._validation import import_optional
-from sk_arcal.audit._results import FeatureAudit, RoutingAudit
+from sk_arcal.audit._records import FeatureAudit
 from sk_arcal.displays import ReliabilityDisplay, RoutingGapDisplay
 from sk_arcal.displays._gap_numbers import gap_numbers
+
+if TYPE_CHECKING:
+    from sk_arcal.audit._results import RoutingAudit
 
 # A colour no figure uses; it stands for the ink of the page.
 _INK = "#010203"

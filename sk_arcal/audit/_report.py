@@ -1,15 +1,20 @@
 """The audit as one self-contained HTML page."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sk_arcal._validation import import_optional
 from sk_arcal.audit import _report_words as words
 from sk_arcal.audit._figures import gap_svg, reliability_svg
-from sk_arcal.audit._results import FeatureAudit, RoutingAudit, ScorecardRow
+from sk_arcal.audit._records import FeatureAudit, ScorecardRow
+
+if TYPE_CHECKING:
+    from sk_arcal.audit._results import RoutingAudit
 
 # Features shown unfolded, and features drawn at all: the page has to stay light.
 _N_OPENED = 6

@@ -1,11 +1,16 @@
 """How the report writes numbers, and the sentences it opens with."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sk_arcal.audit._results import FeatureAudit, RoutingAudit
+from sk_arcal.audit._records import FeatureAudit
+
+if TYPE_CHECKING:
+    from sk_arcal.audit._results import RoutingAudit
 
 # Groups of digits, and a number and its unit, must not be parted at the end of a line.
 _THIN = "\N{NARROW NO-BREAK SPACE}"

@@ -13,7 +13,7 @@ from sk_arcal.audit._alternatives import (
     TEMPERATURE,
     Alternative,
 )
-from sk_arcal.audit._results import Recommendation, ScorecardRow
+from sk_arcal.audit._records import Recommendation, ScorecardRow
 from sk_arcal.metrics import (
     calibration_error_interval,
     expected_calibration_error,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sk_arcal.audit._records import FeatureAudit, ScorecardRow
+
 if TYPE_CHECKING:
-    from sk_arcal.audit._results import FeatureAudit, RoutingAudit, ScorecardRow
+    from sk_arcal.audit._results import RoutingAudit
 
 _WIDTH = 100
 

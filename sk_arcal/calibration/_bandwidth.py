@@ -1,71 +1,16 @@
-"""How wide the kernel is, as the user states it, and the table of what was tried."""
+"""From the `bandwidth` parameter to one bandwidth per axis."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sk_arcal._validation import FloatArray, check_number
-from sk_arcal.calibration._residual_kernel import LeaveOneOut, Trial
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The setting that was chosen.
-
-    Attributes
-    ----------
-    word : str
-        The arm: "identity", "temperature", "mean", "confidence" or "routing".
-    bandwidth : ndarray of shape (n_axes,)
-        Infinite where an axis is off.
-    shrinkage : float
-        Pseudo-counts.
-    table : dict of str to ndarray
-        Every setting tried; see `SearchLog.table`.
-    """
-
-    word: str
-    bandwidth: FloatArray
-    shrinkage: float
-    table: dict[str, NDArray[Any]]
-
-
-class SearchLog:
-    """The settings tried so far, without their losses row by row.
-
-    Parameters
-    ----------
-    problem : LeaveOneOut
-        The data, for standard errors.
-    reference : Trial
-        What loss differences are taken against.
-    """
-
-    def __init__(self, problem: LeaveOneOut, reference: Trial) -> None:
-        self._problem = problem
-        self._reference = reference
-        self._lines: list[tuple[Any, ...]] = []
-
-    def add(self, trial: Trial, word: str | None = None) -> None:
-        """Note one trial; by default its word says which axes it uses."""
-        if word is None:
-            word = "routing" if trial.n_routing else "confidence"
-        error = self._problem.standard_error(trial, self._reference)
-        self._lines.append(
-            (word, trial.bandwidth, trial.shrinkage, trial.complexity, trial.loss, error)
-        )
-
-    def table(self) -> dict[str, NDArray[Any]]:
-        """Return the columns "candidate", "bandwidth", "shrinkage", "complexity", "loss" (mean
-        leave-one-out log loss, nats) and "standard_error" (of the difference to the first line).
-        """
-        names = ("candidate", "bandwidth", "shrinkage", "complexity", "loss", "standard_error")
-        columns = zip(*self._lines, strict=True)
-        return {name: np.array(column) for name, column in zip(names, columns, strict=True)}
+from sk_arcal._smoothing import scott_bandwidth
+from sk_arcal._validation import FloatArray, as_generator, check_number
+from sk_arcal.calibration._bandwidth_search import BandwidthSearch, Selection
+from sk_arcal.calibration._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._residual_kernel import log_loss
 
 
 def check_bandwidth(bandwidth: object, n_axes: int) -> FloatArray | str:
@@ -112,3 +57,61 @@ def _check_positive(name: str, value: object) -> float:
     if number == 0:
         raise ValueError(f"`{name}` must be positive; got 0. An axis is ignored with np.inf.")
     return number
+
+
+def select_setting(
+    problem: LeaveOneOut,
+    alternatives: dict[str, FloatArray],
+    bandwidth: FloatArray | str,
+    *,
+    scale: float,
+    n_standard_errors: float,
+    max_samples: int,
+    random_state: object,
+) -> Selection:
+    """Find the bandwidths that `bandwidth` stands for, and the shrinkage.
+
+    The search runs on at most `max_samples` rows; bandwidths found there are scaled to all rows.
+
+    Parameters
+    ----------
+    problem : LeaveOneOut
+        All rows.
+    alternatives : dict of str to ndarray of shape (n_samples,)
+        Event probabilities without a kernel, simplest first.
+    bandwidth : str or ndarray of shape (n_axes,)
+        As checked; unless "loo", only the shrinkage is searched.
+    scale : float
+        Multiplies all bandwidths.
+    n_standard_errors : float
+        How much better than a simpler arm the choice has to be.
+    max_samples : int
+        Largest number of rows searched on, drawn without replacement.
+    random_state : object
+        Draws them.
+
+    Returns
+    -------
+    selection : Selection
+        The choice.
+    """
+    total = problem.sample_weight.sum()
+    if isinstance(bandwidth, str) and bandwidth == "scott":
+        bandwidth = scott_bandwidth(problem.axes, problem.sample_weight)
+    if len(problem.y) > max_samples:
+        rng = as_generator(random_state)
+        rows = np.sort(rng.choice(len(problem.y), max_samples, replace=False))
+        problem = problem.subset(rows)
+        alternatives = {word: prob[rows] for word, prob in alternatives.items()}
+    off = np.full(problem.axes.shape[1], np.inf)
+    fixed_arms = {
+        word: problem.trial(off, np.inf, float(word != "identity"), log_loss(prob, problem.y))
+        for word, prob in alternatives.items()
+    }
+    search = BandwidthSearch(problem, fixed_arms, n_standard_errors)
+    if not isinstance(bandwidth, str):
+        return search.run_at(scale * bandwidth)
+    found = search.run()
+    growth = total / problem.sample_weight.sum()
+    scale *= growth ** (-1 / (np.isfinite(found.bandwidth).sum() + 4))
+    return replace(found, bandwidth=found.bandwidth * scale)

@@ -18,14 +18,15 @@ Every axis may be off (infinite bandwidth), so the arms are nested.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_arcal._smoothing import axis_deviation
-from sk_arcal._validation import FloatArray, as_generator
-from sk_arcal.calibration._bandwidth import SearchLog, Selection
-from sk_arcal.calibration._residual_kernel import LeaveOneOut, Trial, log_loss
+from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._leave_one_out import LeaveOneOut, SearchLog, Trial
 
 SHRINKAGES = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # From wide to narrow by exact halves: the engine gets each kernel from the one before.
@@ -35,6 +36,28 @@ _LARGEST_THIN_SHARE = 0.1
 _LARGEST_ROUNDS = 25
 # A difference of mean log losses below this, in nats, is rounding.
 _TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The setting that was chosen.
+
+    Attributes
+    ----------
+    word : str
+        The arm: "identity", "temperature", "mean", "confidence" or "routing".
+    bandwidth : ndarray of shape (n_axes,)
+        Infinite where an axis is off.
+    shrinkage : float
+        Pseudo-counts.
+    table : dict of str to ndarray
+        Every setting tried; see `SearchLog.table`.
+    """
+
+    word: str
+    bandwidth: FloatArray
+    shrinkage: float
+    table: dict[str, NDArray[Any]]
 
 
 class BandwidthSearch:
@@ -234,54 +257,3 @@ def _combined(state: Trial, better: list[Trial]) -> list[FloatArray]:
 
 def _in_use(trial: Trial) -> set[int]:
     return set(np.flatnonzero(np.isfinite(trial.bandwidth)).tolist())
-
-
-def select_setting(
-    problem: LeaveOneOut,
-    alternatives: dict[str, FloatArray],
-    bandwidth: FloatArray | None,
-    *,
-    n_standard_errors: float,
-    max_samples: int,
-    random_state: object,
-) -> Selection:
-    """Search on at most `max_samples` rows and scale the bandwidths found to all rows.
-
-    Parameters
-    ----------
-    problem : LeaveOneOut
-        All rows.
-    alternatives : dict of str to ndarray of shape (n_samples,)
-        Event probabilities without a kernel, simplest first.
-    bandwidth : ndarray of shape (n_axes,) or None
-        If given, only the shrinkage is chosen.
-    n_standard_errors : float
-        How much better than a simpler arm the choice has to be.
-    max_samples : int
-        Largest number of rows searched on, drawn without replacement.
-    random_state : object
-        Draws them.
-
-    Returns
-    -------
-    selection : Selection
-        The choice.
-    """
-    total = problem.sample_weight.sum()
-    if len(problem.y) > max_samples:
-        rng = as_generator(random_state)
-        rows = np.sort(rng.choice(len(problem.y), max_samples, replace=False))
-        problem = problem.subset(rows)
-        alternatives = {word: prob[rows] for word, prob in alternatives.items()}
-    off = np.full(problem.axes.shape[1], np.inf)
-    fixed_arms = {
-        word: problem.trial(off, np.inf, float(word != "identity"), log_loss(prob, problem.y))
-        for word, prob in alternatives.items()
-    }
-    search = BandwidthSearch(problem, fixed_arms, n_standard_errors)
-    if bandwidth is not None:
-        return search.run_at(bandwidth)
-    found = search.run()
-    growth = total / problem.sample_weight.sum()
-    scale = growth ** (-1 / (np.isfinite(found.bandwidth).sum() + 4))
-    return replace(found, bandwidth=found.bandwidth * scale)

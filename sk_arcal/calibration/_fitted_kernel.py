@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sk_arcal._smoothing import kernel_sums, leave_one_out_sums
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._kernel_axes import KernelAxes
-from sk_arcal.calibration._residual_kernel import LeaveOneOut, corrected_probability, too_thin
+from sk_arcal.calibration._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._residual_kernel import corrected_probability, too_thin
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,12 @@ class FittedKernel:
         Infinite where an axis is off.
     shrinkage : float
         Pseudo-counts.
-    event_rate : float or None
-        The anchor, if it is the same for all rows.
     """
 
     axes: KernelAxes
     rows: LeaveOneOut
     bandwidth: FloatArray
     shrinkage: float
-    event_rate: float | None
 
     def mass(self, confidence: FloatArray, routing: FloatArray) -> FloatArray:
         """Return the kernel mass of new rows."""
@@ -46,9 +44,9 @@ class FittedKernel:
         positions = self.axes.positions(confidence, routing)
         sums, mass = self._sums(positions, self.bandwidth)
         thin = too_thin(mass, self.rows.min_mass)
-        if self.event_rate is None:
+        if self.rows.anchored:
             return self._corrected(confidence, sums, mass), thin
-        rate = np.full(len(confidence), self.event_rate)
+        rate = np.full(len(confidence), self.rows.anchor[0])
         probability = self._corrected(rate, sums, mass)
         if thin.any():
             confidence_only = np.where(np.arange(len(self.bandwidth)) == 0, self.bandwidth, np.inf)
@@ -57,7 +55,7 @@ class FittedKernel:
         return probability, np.zeros(len(thin), dtype=bool)
 
     def count_on_fit(self, n_classes: int) -> tuple[int, int]:
-        """Return how many rows of `fit` lack neighbours, and how many end below 1/K."""
+        """Return how many rows of `fit` lack neighbours, and how many of K > 2 end below 1/K."""
         if np.isinf(self.shrinkage):
             return 0, 0
         rows = self.rows
@@ -68,7 +66,7 @@ class FittedKernel:
             sample_weight=rows.sample_weight,
         )
         below = rows.corrected(sums[0, :, 0], mass[0], self.shrinkage) < 1 / n_classes
-        n_fallback = np.count_nonzero(too_thin(mass[0], rows.min_mass))
+        n_fallback = int(np.count_nonzero(too_thin(mass[0], rows.min_mass)))
         return n_fallback, int(np.count_nonzero(below)) if n_classes > 2 else 0
 
     def _sums(self, positions: FloatArray, bandwidth: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -86,5 +84,5 @@ class FittedKernel:
             mass,
             shrinkage=self.shrinkage,
             min_mass=self.rows.min_mass,
-            bounded=self.rows.bounded,
+            bounded=self.rows.anchored,
         )

@@ -1,7 +1,6 @@
 """Kernel regression on confidence and routing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_arcal._columns import Selector
 from sk_arcal._numeric import top_probability
-from sk_arcal._smoothing import scott_bandwidth
 from sk_arcal._validation import FloatArray, check_integer, check_number, check_option
-from sk_arcal.calibration._bandwidth import Selection, check_bandwidth
-from sk_arcal.calibration._bandwidth_search import SHRINKAGES, select_setting
+from sk_arcal.calibration._bandwidth import check_bandwidth, select_setting
+from sk_arcal.calibration._bandwidth_search import SHRINKAGES
 from sk_arcal.calibration._base import BaseCalibrator
 from sk_arcal.calibration._fitted_kernel import FittedKernel
 from sk_arcal.calibration._kernel_axes import CONFIDENCE_AXES, ROUTING_AXES, KernelAxes
+from sk_arcal.calibration._leave_one_out import LeaveOneOut
 from sk_arcal.calibration._lift import LIFTS, lift_top_label
-from sk_arcal.calibration._residual_kernel import LeaveOneOut
 from sk_arcal.calibration._tempering import fit_temperature, warn_at_bound
 
 ANCHORS = ("temperature", "identity", "none")
@@ -213,35 +211,39 @@ class NWConditionalCalibrator(BaseCalibrator):
         self, logits: FloatArray, routing: FloatArray, y: FloatArray, sample_weight: FloatArray
     ) -> None:
         self._check_options()
-        stated = check_bandwidth(self.bandwidth, 1 + routing.shape[1])
+        bandwidth = check_bandwidth(self.bandwidth, 1 + routing.shape[1])
         self.temperature_ = self._fit_temperature(logits, y, sample_weight)
         event = y if logits.ndim == 1 else (logits.argmax(axis=1) == y).astype(np.float64)
         confidence = _top(logits / self.temperature_)
-        rate = float(np.average(event, weights=sample_weight))
+        anchor = confidence
+        if self.anchor == "none":
+            anchor = np.full(len(event), np.average(event, weights=sample_weight))
         axes = KernelAxes(self.confidence_axis, self.routing_axis)
         axes.fit(confidence, routing, sample_weight)
         problem = LeaveOneOut(
             axes=axes.positions(confidence, routing),
-            anchor=np.full(len(event), rate) if self.anchor == "none" else confidence,
+            anchor=anchor,
             y=event,
             sample_weight=sample_weight,
             min_mass=float(self.min_mass),
-            bounded=self.anchor != "none",
+            anchored=self.anchor != "none",
             shrinkages=SHRINKAGES if self.shrinkage == "loo" else (float(self.shrinkage),),
         )
-        chosen = self._select(problem, stated, _top(logits))
+        chosen = select_setting(
+            problem,
+            self._alternatives(_top(logits), anchor),
+            bandwidth,
+            scale=self.bandwidth_scale,
+            n_standard_errors=self.n_standard_errors,
+            max_samples=self.max_search_samples,
+            random_state=self.random_state,
+        )
         self.selected_ = chosen.word
         self.bandwidth_ = chosen.bandwidth
         self.shrinkage_ = chosen.shrinkage
         self.search_ = chosen.table
-        self._kernel = FittedKernel(
-            axes,
-            problem,
-            chosen.bandwidth,
-            chosen.shrinkage,
-            rate if self.anchor == "none" else None,
-        )
-        self.n_fallback_, self.n_clipped_ = self._kernel.count_on_fit(_n_classes(logits))
+        self._kernel = FittedKernel(axes, problem, chosen.bandwidth, chosen.shrinkage)
+        self.n_fallback_, self.n_clipped_ = self._kernel.count_on_fit(logits[0].size)
 
     def _check_options(self) -> None:
         check_option("anchor", self.anchor, ANCHORS)
@@ -252,7 +254,9 @@ class NWConditionalCalibrator(BaseCalibrator):
         check_number("min_mass", self.min_mass, low=0.0)
         check_number("n_standard_errors", self.n_standard_errors, low=0.0)
         check_integer("max_search_samples", self.max_search_samples, low=1)
-        if self.shrinkage != "loo":
+        if isinstance(self.shrinkage, str):
+            check_option("shrinkage", self.shrinkage, ("loo",))
+        else:
             check_number("shrinkage", self.shrinkage, low=0.0)
 
     def _fit_temperature(
@@ -261,31 +265,16 @@ class NWConditionalCalibrator(BaseCalibrator):
         if self.anchor != "temperature":
             return 1.0
         fit = fit_temperature(logits, y, sample_weight)
-        warn_at_bound(fit)
+        warn_at_bound(fit, stacklevel=5)
         # Perfect separation: 0 and 1 as anchors would leave nothing to smooth.
         return 1.0 if fit.bound == "lower" else fit.temperature
 
-    def _select(
-        self, problem: LeaveOneOut, stated: FloatArray | str, incoming: FloatArray
-    ) -> Selection:
-        alternatives = {"mean": problem.anchor}
-        if self.anchor != "none":
-            alternatives = {"identity": incoming}
-        if self.anchor == "temperature":
-            alternatives["temperature"] = problem.anchor
-        if isinstance(stated, str) and stated == "scott":
-            stated = scott_bandwidth(problem.axes, problem.sample_weight)
-        chosen = select_setting(
-            problem,
-            alternatives,
-            None if isinstance(stated, str) else stated * self.bandwidth_scale,
-            n_standard_errors=self.n_standard_errors,
-            max_samples=self.max_search_samples,
-            random_state=self.random_state,
-        )
-        if isinstance(stated, str):
-            chosen = replace(chosen, bandwidth=chosen.bandwidth * self.bandwidth_scale)
-        return chosen
+    def _alternatives(self, incoming: FloatArray, anchor: FloatArray) -> dict[str, FloatArray]:
+        """Event probabilities without a kernel, simplest first."""
+        if self.anchor == "none":
+            return {"mean": anchor}
+        alone = {"identity": incoming}
+        return alone if self.anchor == "identity" else {**alone, "temperature": anchor}
 
     def _calibrated_logits(self, logits: FloatArray, routing: FloatArray) -> FloatArray:
         if self.selected_ == "identity":
@@ -330,7 +319,3 @@ class NWConditionalCalibrator(BaseCalibrator):
 def _top(logits: FloatArray) -> FloatArray:
     """Confidence the event has: of the event itself, or of the most probable class."""
     return expit(logits) if logits.ndim == 1 else top_probability(logits)
-
-
-def _n_classes(logits: FloatArray) -> int:
-    return 2 if logits.ndim == 1 else logits.shape[1]

@@ -1,4 +1,4 @@
-r"""The kernel estimate of the residual, and its leave-one-out loss.
+r"""The kernel estimate of the residual.
 
 With an anchor :math:`p` (the confidence after temperature scaling) and kernel weights
 :math:`K_j(x)` the estimate is
@@ -10,12 +10,9 @@ instead of outcomes avoids the bias that a kernel has near confidence 1, and lea
 alone where there are few rows.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal._smoothing import leave_one_out_sums
 from sk_arcal._validation import FloatArray
 
 # A kernel mass this close below a threshold has reached it up to rounding.
@@ -71,126 +68,6 @@ def corrected_probability(
 
 
 def log_loss(probability: FloatArray, y: FloatArray) -> FloatArray:
-    """Return -log of the probability given to what happened, per row, nats."""
+    """Return -log of the probability given to what happened, per row, nats, at most 28."""
+    probability = np.clip(probability, _PROBABILITY_MARGIN, 1 - _PROBABILITY_MARGIN)
     return -np.log(np.where(y == 1, probability, 1 - probability))
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One setting and its leave-one-out log loss.
-
-    Attributes
-    ----------
-    bandwidth : ndarray of shape (n_axes,)
-        Infinite where the axis is off.
-    shrinkage : float
-        Pseudo-counts.
-    complexity : float
-        Sum over rows of the weight an outcome has in its own prediction: the effective number
-        of parameters.
-    losses : ndarray of shape (n_samples,)
-        Log loss of every row, nats.
-    loss : float
-        Their weighted mean.
-    """
-
-    bandwidth: FloatArray
-    shrinkage: float
-    complexity: float
-    losses: FloatArray
-    loss: float
-
-    @property
-    def n_routing(self) -> int:
-        """Number of routing axes in use."""
-        return int(np.isfinite(self.bandwidth[1:]).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class LeaveOneOut:
-    """Everything the leave-one-out loss of a setting depends on.
-
-    Attributes
-    ----------
-    axes : ndarray of shape (n_samples, n_axes)
-        Positions.
-    anchor : ndarray of shape (n_samples,)
-        Anchor probabilities; held fixed while rows are left out.
-    y : ndarray of shape (n_samples,)
-        Outcomes, 0 or 1.
-    sample_weight : ndarray of shape (n_samples,)
-        Repetitions.
-    min_mass : float
-        Smallest kernel mass that corrects.
-    bounded : bool
-        See `corrected_probability`.
-    shrinkages : tuple of float
-        Pseudo-counts to try with every bandwidth.
-    """
-
-    axes: FloatArray
-    anchor: FloatArray
-    y: FloatArray
-    sample_weight: FloatArray
-    min_mass: float
-    bounded: bool
-    shrinkages: tuple[float, ...]
-
-    def subset(self, rows: NDArray[np.intp]) -> "LeaveOneOut":
-        """Return the problem on some of the rows."""
-        return replace(
-            self,
-            axes=self.axes[rows],
-            anchor=self.anchor[rows],
-            y=self.y[rows],
-            sample_weight=self.sample_weight[rows],
-        )
-
-    def trial(
-        self, bandwidth: FloatArray, shrinkage: float, complexity: float, losses: FloatArray
-    ) -> Trial:
-        """Return a trial with its mean loss."""
-        loss = float(self.sample_weight @ losses / self.sample_weight.sum())
-        return Trial(bandwidth, shrinkage, complexity, losses, loss)
-
-    def trials(self, bandwidths: FloatArray, *, largest_thin_share: float = 1.0) -> list[Trial]:
-        """Try every bandwidth with every shrinkage.
-
-        Bandwidths that leave more than `largest_thin_share` of the rows without enough kernel
-        mass are skipped: their loss is the anchor's wherever it matters.
-        """
-        residual = (self.y - self.anchor)[:, None]
-        sums, masses = leave_one_out_sums(
-            self.axes, bandwidths, residual, sample_weight=self.sample_weight
-        )
-        found = []
-        for bandwidth, total, mass in zip(bandwidths, sums[:, :, 0], masses, strict=True):
-            thin = self.sample_weight @ too_thin(mass, self.min_mass) / self.sample_weight.sum()
-            if thin <= largest_thin_share:
-                found += [self._shrunk(bandwidth, total, mass, s) for s in self.shrinkages]
-        return found
-
-    def _shrunk(
-        self, bandwidth: FloatArray, sums: FloatArray, mass: FloatArray, shrinkage: float
-    ) -> Trial:
-        probability = self.corrected(sums, mass, shrinkage)
-        own_weight = np.where(too_thin(mass, self.min_mass), 0.0, 1 / (mass + 1 + shrinkage))
-        complexity = float(self.sample_weight @ own_weight)
-        return self.trial(bandwidth, shrinkage, complexity, log_loss(probability, self.y))
-
-    def corrected(self, sums: FloatArray, mass: FloatArray, shrinkage: float) -> FloatArray:
-        """Return corrected probabilities from leave-one-out sums."""
-        return corrected_probability(
-            self.anchor,
-            sums,
-            mass,
-            shrinkage=shrinkage,
-            min_mass=self.min_mass,
-            bounded=self.bounded,
-        )
-
-    def standard_error(self, first: Trial, second: Trial) -> float:
-        """Return the standard error of the mean paired difference of two trials' losses."""
-        total = self.sample_weight.sum()
-        difference = first.losses - second.losses - (first.loss - second.loss)
-        return float(np.sqrt(self.sample_weight @ difference**2) / total)

@@ -114,14 +114,14 @@ _CAUSES = {
 }
 
 
-def warn_at_bound(fit: TemperatureFit) -> None:
-    """Say what a temperature at its bound usually means."""
+def warn_at_bound(fit: TemperatureFit, *, stacklevel: int = 4) -> None:
+    """Say what a temperature at its bound usually means; the default blames the caller of `fit`."""
     if fit.cause is not None:
         warnings.warn(
             f"The temperature stopped at its {fit.bound} bound, {fit.temperature:g}: "
             f"{_CAUSES[fit.cause]}",
             CalibrationWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 

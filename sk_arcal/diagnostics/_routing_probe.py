@@ -51,6 +51,8 @@ _BATCH = 4
 class RoutingProbe:
     """Out-of-sample gain of a routing kernel over its twins.
 
+    Returned by :func:`routing_probe`.
+
     Attributes
     ----------
     gain : float

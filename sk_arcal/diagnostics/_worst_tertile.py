@@ -146,7 +146,7 @@ def worst_tertile_error(
     cell = strata * n_bins + bin_codes(confidence, edges)
     shape = (n_groups, n_bins)
     expected = np.bincount(cell, weights=confidence, minlength=n_groups * n_bins)
-    hits: FloatArray = np.bincount(cell, weights=events, minlength=n_groups * n_bins)
+    hits = np.bincount(cell, weights=events, minlength=n_groups * n_bins).astype(np.float64)
     n_rows = np.bincount(strata, minlength=n_groups)
     errors = _stratum_errors(hits - expected, shape, n_rows)[0]
     shuffled = _shuffled_hits(events, confidence, cell, hits.size, n_resamples, shuffles)

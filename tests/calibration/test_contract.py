@@ -7,14 +7,18 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.special import expit, logit, softmax
+import sklearn
+from scipy.special import expit, softmax
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.fixes import parse_version
 
 from sk_arcal.calibration import CalibrationWarning, NWConditionalCalibrator, TemperatureScaler
 from sk_arcal.metrics import neg_brier_scorer, neg_calibration_error_scorer, neg_log_loss_scorer
@@ -55,7 +59,7 @@ def class_data(n=N, n_classes=4, seed=0):
     logits, routing = 2 * rng.normal(size=(n, n_classes)), rng.random(n)
     truth = softmax(logits * (0.2 + routing[:, None]), axis=1)
     y = (truth.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(max=n_classes - 1)
-    y[:n_classes] = np.arange(n_classes)
+    y[: min(n, n_classes)] = np.arange(min(n, n_classes))
     return np.column_stack([logits, routing]), y
 
 
@@ -121,7 +125,19 @@ def test_a_sure_event_leaves_the_other_class_its_tiny_probability(calibrator):
 def test_ranking_of_classes_is_kept(calibrator, data):
     X, y = data()
     before, after = X[:, :4], calibrator.fit(X, y).predict_proba(X)
-    np.testing.assert_array_equal(before.argsort(axis=1), after.argsort(axis=1))
+    np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    ascending = np.take_along_axis(after, before.argsort(axis=1), axis=1)
+    assert (np.diff(ascending, axis=1) >= 0).all()
+
+
+def test_a_thousand_classes(calibrator):
+    X, _ = class_data(60, n_classes=1000)
+    y = np.arange(60) % 20
+    X[np.arange(60), np.where(np.arange(60) < 15, y + 1, y)] += 10
+    calibrator.set_params(classes=range(1000)).fit(X, y)
+    probability = calibrator.predict_proba(X)
+    assert probability.shape == (60, 1000)
+    np.testing.assert_array_equal(probability.argmax(axis=1), X[:, :1000].argmax(axis=1))
 
 
 @both_kinds
@@ -284,7 +300,7 @@ def test_one_class_is_refused(calibrator):
 @both_kinds
 def test_very_few_rows(calibrator, data, n):
     X, y = data()
-    calibrator.set_params(classes=np.unique(y)).fit(X[:n], y[:n])
+    calibrator.set_params(classes=np.unique(y), confidence_kind="logit").fit(X[:n], y[:n])
     probability = calibrator.predict_proba(X)
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
 
@@ -418,6 +434,58 @@ def test_without_routing_its_columns_do_not_matter(calibrator):
     np.testing.assert_array_equal(clone(calibrator).fit(X, y).predict_proba(X), expected)
 
 
+# --- without routing, each method is a classical one --------------------------------------------
+
+
+class PassThrough(ClassifierMixin, BaseEstimator):
+    """A classifier whose scores are the confidence columns."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X):
+        return X[:, 0] if len(self.classes_) == 2 else X[:, : len(self.classes_)]
+
+    def predict(self, X):
+        raise NotImplementedError
+
+
+@both_kinds
+def test_temperature_scaler_equals_the_one_of_scikit_learn(data):
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        pytest.skip("scikit-learn scales by a temperature since 1.8")
+    X, y = data(1000)
+    frozen = FrozenEstimator(PassThrough().fit(X, y))
+    expected = CalibratedClassifierCV(frozen, method="temperature").fit(X, y)
+    scaler = TemperatureScaler(routing_columns=[]).fit(X, y)
+    np.testing.assert_allclose(scaler.predict_proba(X), expected.predict_proba(X), atol=1e-5)
+
+
+def gaussian_weights(x, width):
+    return np.exp(-(((x[:, None] - x[None, :]) / width) ** 2) / 2)
+
+
+def test_plain_kernel_without_routing_is_nadaraya_watson_on_the_confidence():
+    X, y = events_as_probabilities()
+    kernel = clone(PLAIN_KERNEL).set_params(routing_columns=[]).fit(X, y)
+    weights = gaussian_weights(X[:, 0], X[:, 0].std() * N ** (-1 / 5))
+    expected = weights @ y / weights.sum(axis=1)
+    np.testing.assert_allclose(kernel.predict_proba(X)[:, 1], expected, rtol=1e-10)
+
+
+def test_residual_kernel_without_routing_is_a_shrunk_kernel_mean_of_residuals():
+    X, y = event_data()
+    X[:, 0] = X[:, 0].clip(-3, 3)
+    kernel = NWConditionalCalibrator(
+        routing_columns=[], anchor="identity", bandwidth=0.5, shrinkage=2.0, min_mass=0.0
+    ).fit(X, y)
+    weights, p = gaussian_weights(X[:, 0], 0.5), expit(X[:, 0])
+    expected = p + weights @ (y - p) / (weights.sum(axis=1) + 2)
+    assert kernel.selected_ == "confidence"
+    np.testing.assert_allclose(kernel.predict_proba(X)[:, 1], expected, rtol=1e-10)
+
+
 # --- scale --------------------------------------------------------------------------------------
 
 
@@ -508,6 +576,14 @@ def test_routing_columns_can_be_searched(calibrator, scoring):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_bandwidth_of_the_kernel_can_be_searched():
+    grid = {"bandwidth": ["scott", 0.2, [0.5, np.inf, np.inf]], "shrinkage": [0.0, 16.0]}
+    search = GridSearchCV(
+        NWConditionalCalibrator(), grid, scoring="neg_log_loss", cv=3, error_score="raise"
+    ).fit(*event_data())
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
 def test_last_step_behind_a_column_transformer(calibrator):
     X, y = event_data()
     frame = pd.DataFrame(X, columns=["1", "depth", "entropy"]).assign(unused="text")
@@ -535,7 +611,6 @@ def test_rounded_probabilities_warn_the_caller(calibrator):
     X, y = events_as_probabilities()
     X[:, 0] = X[:, 0].round(1)
     X[0, 0] = 1
-    assert logit(X[0, 0]) == np.inf
     with pytest.warns(CalibrationWarning, match="exactly 0 or 1") as caught:
         calibrator.fit(X, y)
     assert caught[0].filename == __file__

@@ -2,12 +2,14 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from sk_arcal.displays import ReliabilityDisplay
+from sk_arcal.displays._curves import FloorSettings, curves_of_models, curves_of_strata
 from sk_arcal.metrics import (
     expected_calibration_error,
     noise_floor,
@@ -27,6 +29,9 @@ def overconfident():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.4, 1, 1500)
     return rng.random(1500) < confidence**2, confidence
+
+
+NO_FLOOR = FloorSettings(0, np.random.default_rng(0))
 
 
 def calibrated(seed, n_samples=1000):
@@ -60,9 +65,7 @@ def test_artists_carry_the_numbers_of_the_curve(overconfident):
     np.testing.assert_array_equal(display.lines_[0].get_xydata(), line)
     corners = display.bands_[0].get_paths()[0].vertices
     assert {*curve.band_low, *curve.band_high} <= {*corners[:, 1]}
-    np.testing.assert_array_equal(
-        display.density_ax_.patches[0].get_data().values, curve.density
-    )
+    np.testing.assert_array_equal(display.density_ax_.patches[0].get_data().values, curve.density)
 
 
 def test_isotonic_line_is_that_of_scikit_learn(overconfident):
@@ -86,24 +89,23 @@ def test_band_of_a_model_is_the_simultaneous_binomial_one():
 
 
 def test_band_holds_all_points_of_a_calibrated_model_in_95_of_100_data_sets():
-    inside = [draw(*calibrated(seed), density=False, legend=False) for seed in range(200)]
-    covered = np.mean([display.curves[0].inside.all() for display in inside])
-    plt.close("all")
-    # 3 standard errors below 0.95; whole counts make the band a little wide
-    assert covered >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
-    pointwise = np.mean([display.curves[0].inside.mean() for display in inside])
-    assert pointwise < 1
+    inside = []
+    for seed in range(400):
+        event, confidence = calibrated(seed)
+        (curve,) = curves_of_models(event, {"m": confidence}, ("auto", "quantile"), NO_FLOOR)
+        inside.append(curve.inside)
+    # 3 standard errors on either side; whole counts make the band a little wide
+    slack = 3 * np.sqrt(0.95 * 0.05 / 400)
+    assert 0.95 - slack <= np.mean([points.all() for points in inside]) <= 0.99
 
 
 def test_band_excludes_an_overconfident_model(overconfident):
-    assert not draw(*overconfident).curves[0].inside.any()
+    assert not draw(*overconfident, n_bins=5).curves[0].inside[:-1].any()
 
 
 def test_error_and_floor_are_those_of_the_metrics(overconfident):
     event, confidence = overconfident
-    display = ReliabilityDisplay.from_predictions(
-        event, confidence, n_resamples=30, random_state=3
-    )
+    display = ReliabilityDisplay.from_predictions(event, confidence, n_resamples=30, random_state=3)
     (curve,) = display.curves
     assert curve.error == expected_calibration_error(event, confidence)
     assert curve.error_floor == noise_floor(confidence, n_resamples=30, random_state=3).mean
@@ -122,7 +124,7 @@ def test_numbers_do_not_depend_on_the_order_of_rows(overconfident):
     event, confidence = overconfident
     order = np.random.default_rng(1).permutation(len(event))
     shuffled = draw(event[order], confidence[order]).frame()
-    assert np.allclose(shuffled.iloc[:, 1:], draw(event, confidence).frame().iloc[:, 1:])
+    pd.testing.assert_frame_equal(shuffled, draw(event, confidence).frame())
 
 
 # --- strata --------------------------------------------------------------------------------------
@@ -151,13 +153,14 @@ def test_matched_band_is_centred_on_the_pooled_curve(overconfident):
 
 def test_matched_band_holds_strata_that_differ_by_name_only():
     covered = []
-    for seed in range(150):
+    for seed in range(200):
         event, confidence = calibrated(seed, 1200)
         strata = np.random.default_rng(seed + 1000).integers(0, 3, 1200)
-        display = draw(event, confidence**2, strata=strata, density=False, legend=False)
-        covered.append(all(curve.inside.all() for curve in display.curves))
-        plt.close("all")
-    assert np.mean(covered) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 150)
+        curves, _ = curves_of_strata(
+            event, {"m": confidence**2}, strata, None, ("auto", "quantile"), NO_FLOOR
+        )
+        covered.append(all(curve.inside.all() for curve in curves))
+    assert np.mean(covered) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
 
 
 def test_matched_band_excludes_strata_that_differ():
@@ -242,9 +245,7 @@ def test_legend_states_error_and_floor(overconfident):
     )
     (curve,) = display.curves
     words = display.ax_.get_legend().get_texts()[0].get_text()
-    assert words == (
-        f"net: ECE {100 * curve.error:.1f} % (floor {100 * curve.error_floor:.1f} %)"
-    )
+    assert words == (f"net: ECE {100 * curve.error:.1f} % (floor {100 * curve.error_floor:.1f} %)")
 
 
 @pytest.mark.parametrize("name", ["_hidden", "cost in $ and $", "<b>", "x" * 200])

@@ -15,7 +15,7 @@ def test_interval_of_a_mean_is_nearly_the_normal_one(events):
     squares = (events[0] - events[1]) ** 2
     half = norm.ppf(0.95) * squares.std() / np.sqrt(len(squares))
     interval = bootstrap_interval(
-        brier_score_loss, *events, level=0.9, n_resamples=3000, random_state=0
+        lambda y, p: np.mean((y - p) ** 2), *events, level=0.9, n_resamples=3000, random_state=0
     )
     assert interval.low == pytest.approx(squares.mean() - half, abs=0.15 * half)
     assert interval.high == pytest.approx(squares.mean() + half, abs=0.15 * half)
@@ -63,6 +63,7 @@ def test_groups_reach_a_group_metric(events):
 def test_same_seed_gives_the_same_interval_for_any_number_of_jobs(events):
     first = bootstrap_interval(brier_score_loss, *events, n_resamples=6, random_state=1)
     second = bootstrap_interval(brier_score_loss, *events, n_resamples=6, random_state=1, n_jobs=2)
+    # Processes, not threads: the closure over the rows has to travel.
     np.testing.assert_array_equal(first.values, second.values)
 
 

@@ -21,7 +21,7 @@ from sk_arcal.metrics import (
 
 
 def _ece_by_group(y_true, y_prob, **params):
-    groups = np.arange(len(y_true)) * 0 + (np.asarray(y_prob) > 0.5)
+    groups = np.ravel(y_true) == 1 if len(y_true) else []
     return worst_group_calibration_error(y_true, y_prob, groups, **params)
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from joblib import parallel_config
 from scipy.stats import binom
 
 from sk_arcal.metrics import (
@@ -76,7 +77,8 @@ def test_drawn_labels_follow_the_class_probabilities(rng):
 def test_same_seed_gives_the_same_floor_for_any_number_of_jobs(rng):
     y_prob = rng.random(100)
     first = noise_floor(y_prob, n_resamples=6, random_state=3)
-    second = noise_floor(y_prob, n_resamples=6, random_state=3, n_jobs=2)
+    with parallel_config(backend="threading"):
+        second = noise_floor(y_prob, n_resamples=6, random_state=3, n_jobs=2)
     np.testing.assert_array_equal(first.values, second.values)
 
 

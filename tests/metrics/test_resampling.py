@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from joblib import parallel_config
 
 from sk_arcal.metrics._resampling import metric_value, resample
 
@@ -10,7 +11,8 @@ def _first_number(rng):
 
 def test_values_do_not_depend_on_the_number_of_jobs():
     serial = resample(_first_number, 5, np.random.default_rng(0), None)
-    parallel = resample(_first_number, 5, np.random.default_rng(0), 2)
+    with parallel_config(backend="threading"):
+        parallel = resample(_first_number, 5, np.random.default_rng(0), 2)
     np.testing.assert_array_equal(serial, parallel)
 
 

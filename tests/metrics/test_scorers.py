@@ -84,7 +84,7 @@ def test_sorted_folds_do_not_break_cross_validation(scorer):
 
 @all_scorers
 def test_label_the_model_has_not_seen_is_named(scorer):
-    model, X, y = _fitted(2, names=["cat", "dog"])
+    model, X, _ = _fitted(2, names=["cat", "dog"])
     with pytest.raises(ValueError, match=r"label 'eel' in row 0, .* classes \['cat', 'dog'\]"):
         scorer(model, X[:2], ["eel", "cat"])
 

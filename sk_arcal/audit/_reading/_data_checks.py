@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.audit._cells import counted
+from sk_arcal.audit._reading._cells import counted
 
 _LISTED = 10
 # Numbers in a row from which two equal rows are no coincidence.

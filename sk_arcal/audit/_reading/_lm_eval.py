@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from sk_arcal._validation import FloatArray, check_option
-from sk_arcal.audit._json_lines import column_of, json_objects
-from sk_arcal.audit._lm_eval_sample import Sample, parse_sample
-from sk_arcal.audit._lm_eval_target import true_options
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._json_lines import column_of, json_objects
+from sk_arcal.audit._reading._lm_eval_sample import Sample, parse_sample
+from sk_arcal.audit._reading._lm_eval_target import true_options
+from sk_arcal.audit._reading._source import Source
 
 _MUTUAL = "acc_mutual_info"
 _SCORINGS = {

@@ -9,14 +9,20 @@ from numpy.typing import NDArray
 
 from sk_arcal._columns import ROUTING_PREFIX
 from sk_arcal._validation import check_weights
-from sk_arcal.audit._cells import as_categories, as_numbers, as_routing, is_number_column, refuse
-from sk_arcal.audit._data_checks import data_notes
-from sk_arcal.audit._model_scores import read_scores
-from sk_arcal.audit._outcome import read_outcome
-from sk_arcal.audit._roles import SPLIT, Roles, assign_roles
-from sk_arcal.audit._selectors import first_known, listing, quoted, select_one
-from sk_arcal.audit._source import Source
-from sk_arcal.audit._split import apply_split
+from sk_arcal.audit._reading._cells import (
+    as_categories,
+    as_numbers,
+    as_routing,
+    is_number_column,
+    refuse,
+)
+from sk_arcal.audit._reading._data_checks import data_notes
+from sk_arcal.audit._reading._model_scores import read_scores
+from sk_arcal.audit._reading._outcome import read_outcome
+from sk_arcal.audit._reading._roles import SPLIT, Roles, assign_roles
+from sk_arcal.audit._reading._selectors import first_known, listing, quoted, select_one
+from sk_arcal.audit._reading._source import Source
+from sk_arcal.audit._reading._split import apply_split
 
 _FEWEST_ROWS = 2
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.audit._cells import is_missing, is_number_column, label_text
-from sk_arcal.audit._selectors import first_known, listed, quoted
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._cells import is_missing, is_number_column, label_text
+from sk_arcal.audit._reading._selectors import first_known, listed, quoted
+from sk_arcal.audit._reading._source import Source
 
 CONFIDENCE = ("confidence", "conf", "score", "max_prob", "max_proba", "top_prob")
 LOGITS = ("logits", "logit")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sk_arcal._validation import import_optional
-from sk_arcal.audit._cells import counted
-from sk_arcal.audit._source import Source, refuse_duplicates, source_from_frame
+from sk_arcal.audit._reading._cells import counted
+from sk_arcal.audit._reading._source import Source, refuse_duplicates, source_from_frame
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SEPARATOR_NAMES = {",": "a comma", "\t": "a tab", ";": "a semicolon"}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._columns import ROUTING_PREFIX
-from sk_arcal.audit._cells import Locate, label_text, row_number
+from sk_arcal.audit._reading._cells import Locate, label_text, row_number
 
 
 @dataclass(frozen=True, slots=True)

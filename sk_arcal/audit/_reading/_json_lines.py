@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._source import Source
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.audit._cells import as_events, counted, distinct_labels, encode_labels
-from sk_arcal.audit._model_scores import ModelScores
-from sk_arcal.audit._roles import Roles
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._cells import as_events, counted, distinct_labels, encode_labels
+from sk_arcal.audit._reading._model_scores import ModelScores
+from sk_arcal.audit._reading._roles import Roles
+from sk_arcal.audit._reading._source import Source
 
 _BINARY = {"0", "1"}
 _EVEN = 0.5

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.audit._cells import counted, distinct_labels
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._cells import counted, distinct_labels
+from sk_arcal.audit._reading._source import Source
 
 _FIT = {"0", "fit", "cal", "calib", "calibrate", "calibration", "val", "valid", "validation", "dev"}
 _EVALUATE = {"1", "eval", "evaluate", "evaluation", "test"}

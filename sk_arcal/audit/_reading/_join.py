@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.audit._cells import Locate, as_categories, counted, shown
-from sk_arcal.audit._selectors import quoted
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._cells import Locate, as_categories, counted, shown
+from sk_arcal.audit._reading._selectors import quoted
+from sk_arcal.audit._reading._source import Source
 
 KEYS = ("doc_id", "doc_hash", "sample_id", "id")
 

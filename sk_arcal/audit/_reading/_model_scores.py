@@ -9,16 +9,16 @@ from scipy.special import expit
 
 from sk_arcal._numeric import row_blocks, top_probability
 from sk_arcal._validation import FloatArray, check_probability_matrix
-from sk_arcal.audit._cells import (
+from sk_arcal.audit._reading._cells import (
     NOT_A_PROBABILITY,
     as_matrix,
     as_numbers,
     as_probabilities,
     refuse,
 )
-from sk_arcal.audit._score_columns import Scores
-from sk_arcal.audit._selectors import quoted
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._score_columns import Scores
+from sk_arcal.audit._reading._selectors import quoted
+from sk_arcal.audit._reading._source import Source
 
 _ARTICLE = {"logit": "logits", "probability": "probabilities"}
 

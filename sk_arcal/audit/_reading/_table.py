@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_arcal._columns import ROUTING_PREFIX
 from sk_arcal._validation import FloatArray, import_optional
-from sk_arcal.audit._assemble import assemble, assemble_by_name
-from sk_arcal.audit._cells import counted
-from sk_arcal.audit._roles import Roles
-from sk_arcal.audit._score_columns import Scores
-from sk_arcal.audit._source import (
+from sk_arcal.audit._reading._assemble import assemble, assemble_by_name
+from sk_arcal.audit._reading._cells import counted
+from sk_arcal.audit._reading._roles import Roles
+from sk_arcal.audit._reading._score_columns import Scores
+from sk_arcal.audit._reading._source import (
     class_names,
     routing_columns,
     source_from_arrays,

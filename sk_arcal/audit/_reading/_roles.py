@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sk_arcal._columns import ROUTING_PREFIX
-from sk_arcal.audit._score_columns import KNOWN_SCORES, Scores, chosen_scores, recognised_scores
-from sk_arcal.audit._selectors import first_known, listed, select_one, select_several
-from sk_arcal.audit._source import Source
+from sk_arcal.audit._reading._score_columns import (
+    KNOWN_SCORES,
+    Scores,
+    chosen_scores,
+    recognised_scores,
+)
+from sk_arcal.audit._reading._selectors import first_known, listed, select_one, select_several
+from sk_arcal.audit._reading._source import Source
 
 LABELS = (
     *("y", "y_true", "true", "label", "labels", "target", "targets"),

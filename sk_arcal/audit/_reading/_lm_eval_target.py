@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.audit._lm_eval_sample import Sample
+from sk_arcal.audit._reading._lm_eval_sample import Sample
 
 _Reading = Callable[[Sample, int], int]
 

@@ -7,15 +7,15 @@ from itertools import islice
 from pathlib import Path
 
 from sk_arcal._validation import import_optional
-from sk_arcal.audit._assemble import assemble_by_name
-from sk_arcal.audit._delimited import read_delimited
-from sk_arcal.audit._join import join_columns
-from sk_arcal.audit._json_lines import json_objects, read_json_lines
-from sk_arcal.audit._lm_eval import read_lm_eval
-from sk_arcal.audit._lm_eval_sample import is_sample
-from sk_arcal.audit._npz import read_npz
-from sk_arcal.audit._source import Source, source_from_frame
-from sk_arcal.audit._table import PredictionTable
+from sk_arcal.audit._reading._assemble import assemble_by_name
+from sk_arcal.audit._reading._delimited import read_delimited
+from sk_arcal.audit._reading._join import join_columns
+from sk_arcal.audit._reading._json_lines import json_objects, read_json_lines
+from sk_arcal.audit._reading._lm_eval import read_lm_eval
+from sk_arcal.audit._reading._lm_eval_sample import is_sample
+from sk_arcal.audit._reading._npz import read_npz
+from sk_arcal.audit._reading._source import Source, source_from_frame
+from sk_arcal.audit._reading._table import PredictionTable
 
 _PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin"}
 _CHUNK = 1 << 20

@@ -7,10 +7,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.audit._roles import CORRECTNESS, GROUPS, LABELS, PREDICTED, SPLIT, WEIGHTS
-from sk_arcal.audit._score_columns import KNOWN_SCORES
-from sk_arcal.audit._selectors import first_known
-from sk_arcal.audit._source import Source, class_names, routing_columns
+from sk_arcal.audit._reading._roles import CORRECTNESS, GROUPS, LABELS, PREDICTED, SPLIT, WEIGHTS
+from sk_arcal.audit._reading._score_columns import KNOWN_SCORES
+from sk_arcal.audit._reading._selectors import first_known
+from sk_arcal.audit._reading._source import Source, class_names, routing_columns
 
 _CLASSES = ("classes", "class_names")
 _ONE_PER_ROW = {*LABELS, *CORRECTNESS, *PREDICTED, *GROUPS, *SPLIT, *WEIGHTS, *KNOWN_SCORES}

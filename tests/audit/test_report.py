@@ -1,0 +1,340 @@
+"""The report: one page that stands alone, says what was found, and trusts no name."""
+
+import builtins
+import html
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sk_arcal.audit import routing_audit
+from sk_arcal.audit import _report_words as words
+from sk_arcal.audit._report import gap_scale, list_names, render_report, strongest_first
+from sk_arcal.datasets import make_routing_data
+
+HOSTILE = "<script>alert(1)</script>"
+QUOTED = "\"onload='alert(2)' & {{ 7 * 7 }} $x$ </style>"
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and complains about tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.open, self.text = Counter(), [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def values(self, name):
+        return [value for _, key, value in self.attributes if key == name]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def audit():
+    data = make_routing_data(800, effect="step", strength=0.15, n_noise_features=2, random_state=0)
+    level = np.array(["east", "north", "west"])[np.arange(800) % 3]
+    columns = {
+        "depth": data.routing[:, 0],
+        HOSTILE: data.routing[:, 1],
+        QUOTED: data.routing[:, 2],
+        "_region": level,
+    }
+    found = routing_audit(
+        data.y, confidence=data.confidence, routing=columns, n_resamples=99, n_shuffles=3,
+        random_state=0,
+    )  # fmt: skip
+    verdicts = ("signal", "no signal", "cannot tell", "no signal")
+    features = {
+        name: replace(feature, verdict=verdict)
+        for (name, feature), verdict in zip(found.features.items(), verdicts, strict=True)
+    }
+    return replace(
+        found,
+        features=features,
+        checks=("A remark about <rows>.",),
+        provenance={**found.provenance, "source": f"{HOSTILE}.csv", "mapping": {HOSTILE: "x"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def text(audit):
+    return render_report(audit)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+# --- stands alone --------------------------------------------------------------------------------
+
+
+def test_page_parses_and_every_tag_is_closed(page):
+    assert page.tags["h1"] == 1
+    assert page.tags["main"] == 1
+    assert page.tags["html"] == 1
+
+
+def test_page_holds_no_script_and_no_address(text, page):
+    assert not page.tags.keys() & {"script", "link", "iframe", "object", "img", "base"}
+    assert "http" not in text.lower()
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert all(target.startswith("#") for target in page.values("href"))
+    assert not page.values("src")
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_names_are_unique_and_every_reference_has_its_target(text, page):
+    names = page.values("id")
+    assert len(names) == len(set(names))
+    targets = [target[1:] for target in page.values("href")]
+    targets += re.findall(r"url\(#([^)]+)\)", text) + page.values("aria-labelledby")
+    assert targets
+    assert set(targets) <= set(names)
+
+
+def test_page_is_light(text):
+    assert len(text.encode()) < 1_500_000
+
+
+def test_page_is_the_same_every_time(audit, text):
+    assert render_report(audit) == text
+
+
+def test_page_does_not_depend_on_the_users_style(audit, text):
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.color": "red", "font.size": 30, "svg.fonttype": "path"}):
+        assert render_report(audit) == text
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_figures_leave_nothing_open(audit):
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    render_report(audit)
+    assert plt.get_fignums() == before
+
+
+# --- trusts no name ------------------------------------------------------------------------------
+
+
+def test_hostile_names_are_text_everywhere(text, page):
+    assert HOSTILE not in text
+    assert html.escape(HOSTILE) in text
+    # title, source, lead, verdicts, card, two tables
+    assert page.words.count(HOSTILE) >= 7
+    assert page.words.count(" ".join(QUOTED.split())) >= 4
+
+
+def test_hostile_names_stay_inside_attributes(page):
+    labels = [value for value in page.values("aria-label") if value]
+    assert any(HOSTILE in label for label in labels)
+    assert any(QUOTED in label for label in labels)
+
+
+def test_template_code_in_a_name_is_not_run(page):
+    assert "{{ 7 * 7 }}" in page.words
+
+
+# --- says what was found -----------------------------------------------------------------------
+
+
+def test_verdict_comes_first(page):
+    lead = page.words[: page.words.index("Scorecard")]
+    for verdict in ("signal", "no signal", "cannot tell"):
+        assert verdict in lead
+    assert lead.index("depth says something") < lead.index("nothing larger than 5 points")
+
+
+def test_every_feature_has_verdict_reason_and_figure(audit, page):
+    for feature in audit.features.values():
+        assert feature.reason in page.words
+    assert page.tags["figure"] == len(audit.features) + (1 if _chosen_is_raw(audit) else 2)
+    chips = [value for value in page.values("class") if value and value.startswith("chip")]
+    # lead, verdict table, card and table of sizes
+    assert len(chips) == 3 + 3 * len(audit.features)
+
+
+def _chosen_is_raw(audit):
+    return audit.recommendation.calibrator == "raw"
+
+
+def test_every_row_of_the_scorecard_is_there(audit, page):
+    for row in audit.scorecard:
+        assert row.name in page.words
+        assert words.decimal(row.log_loss) in page.words
+        assert words.percent(row.ece_floor) in " ".join(page.text)
+
+
+def test_code_line_checks_and_provenance_are_there(audit, page):
+    code = " ".join(audit.recommendation.code.split())
+    assert code in page.words
+    assert "A remark about <rows>." in page.words
+    for key in ("sha256", "numpy", "random state"):
+        assert key in page.words
+
+
+def test_all_numbers_are_on_the_page_as_json(audit, page):
+    (data,) = [piece for piece in page.text if piece.startswith("{")]
+    assert json.loads(data) == json.loads(json.dumps(audit.to_dict()))
+
+
+def test_worst_tertile_stands_beside_its_null_mean(audit, page):
+    worst = audit.features["depth"].worst_tertile
+    stated = f"{words.percent(worst.error)}; {words.percent(worst.null_mean)}"
+    assert stated in " ".join(page.text)
+
+
+def test_page_adapts_to_dark_and_to_paper(text):
+    assert "@media (prefers-color-scheme: dark)" in text
+    assert "@media print" in text
+    assert "currentColor" in text
+    assert "#010203" not in text
+
+
+def test_figures_are_described(page):
+    described = [tag for tag, name, _ in page.attributes if name == "aria-label" and tag == "svg"]
+    assert len(described) == page.tags["svg"]
+
+
+def test_tables_have_captions_and_headers(page):
+    assert page.tags["caption"] == page.tags["table"]
+    scopes = Counter(page.values("scope"))
+    assert scopes["row"] > 0
+    assert scopes["col"] > 0
+
+
+def test_features_beyond_the_sixth_are_folded(audit):
+    (feature,) = [f for f in audit.features.values() if f.name == "depth"]
+    names = [f"feature {k:02d}" for k in range(14)]
+    many = replace(
+        audit,
+        features={name: replace(feature, name=name) for name in names},
+        routing={name: audit.routing["depth"] for name in names},
+    )
+    page = Page(render_report(many))
+    assert page.values("class").count("feature") == 14
+    assert page.tags["details"] == 8 + 1
+    drawn = [value for value in page.values("aria-label") if value and value.startswith("Gap at")]
+    assert len(drawn) == 12
+    assert "feature 03 and 10 more" in page.words
+
+
+def test_audit_without_features_says_so(audit):
+    page = Page(render_report(replace(audit, features={}, routing={})))
+    assert "No routing feature was given." in page.words
+    assert "Routing gap at equal confidence" not in page.words
+
+
+def test_feature_that_cannot_be_tested_is_shown(audit):
+    nan = float("nan")
+    feature = audit.features["depth"]
+    test = replace(
+        feature.test, pvalue=nan, component_pvalues={}, leading="none", leading_gap=nan,
+        leading_interval=(nan, nan), gap=nan, gap_interval=(nan, nan), identifiable=False,
+    )  # fmt: skip
+    untested = replace(
+        feature, verdict="cannot tell", pvalue=nan, pvalue_adjusted=nan, gap=nan, gap_low=nan,
+        gap_high=nan, min_detectable_gap=nan, test=test,
+        probe=replace(feature.probe, shuffled_gains=np.array([])),
+    )  # fmt: skip
+    page = Page(render_report(replace(audit, features={"depth": untested})))
+    assert "nan" not in page.words.lower().replace("nanmean", "")
+
+
+def test_to_html_writes_the_page(audit, text, tmp_path):
+    audit.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+
+
+def test_missing_jinja2_is_one_sentence(audit, monkeypatch):
+    found = builtins.__import__
+
+    def blocked(name, *args, **kwargs):
+        if name.split(".")[0] == "jinja2":
+            raise ImportError(name)
+        return found(name, *args, **kwargs)
+
+    monkeypatch.setattr("sk_arcal._validation.import_module", lambda name: blocked(name))
+    with pytest.raises(ImportError, match=r"The HTML report needs jinja2.*sk-arcal\[report\]"):
+        render_report(audit)
+
+
+# --- numbers in words ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "shown"),
+    [
+        (words.percent, 0.1069, "10.7\u202f%"),
+        (words.percent, float("nan"), "\u2013"),
+        (words.points, -0.0305, "\u22123.0"),
+        (words.points, 0.0305, "+3.0"),
+        (words.points, -0.0001, "0.0"),
+        (words.decimal, None, "\u2013"),
+        (words.decimal, 0.44726, "0.4473"),
+        (words.whole, 1234567, "1\u202f234\u202f567"),
+        (words.pvalue, 0.0004, "<\u202f0.001"),
+        (words.pvalue, 0.0123, "0.012"),
+        (words.pvalue, 0.5, "0.50"),
+        (words.gain, 0.00213, "+2.1"),
+        (words.equals, 0.0004, "p\u202f<\u202f0.001"),
+        (words.plain, {"a": [1, None]}, "a 1, \u2013"),
+    ],
+)
+def test_numbers_are_written_for_readers(write, value, shown):
+    assert write(value) == shown
+
+
+def test_confidence_and_rate_that_agree_are_not_called_biased(audit):
+    level = replace(audit, mean_confidence=audit.accuracy)
+    assert "confident by" not in words.calibration_sentence(level)
+    over = replace(audit, mean_confidence=audit.accuracy + 0.1)
+    assert "over-confident by 10.0 points" in words.calibration_sentence(over)
+    under = replace(audit, mean_confidence=audit.accuracy - 0.1)
+    assert "under-confident by 10.0 points" in words.calibration_sentence(under)
+
+
+def test_strongest_features_come_first(audit):
+    order = [feature.verdict for feature in strongest_first(audit.features.values())]
+    assert order == ["signal", "cannot tell", "no signal", "no signal"]
+
+
+def test_names_are_listed_as_in_a_sentence(audit):
+    features = list(audit.features.values())
+    assert list_names(features[:1]) == "depth"
+    assert list_names(features[:2]) == f"depth and {HOSTILE}"
+
+
+def test_scale_covers_all_intervals(audit):
+    features = audit.features.values()
+    scale = gap_scale(features)
+    assert all(max(abs(f.gap_low), abs(f.gap_high), f.delta) <= scale for f in features)
