@@ -73,10 +73,12 @@ class LeaveAlone(ClassifierMixin):
     """The confidence as it comes."""
 
     def fit(self, X: Array, y: Array) -> "LeaveAlone":
+        """Learn whether the column holds probabilities."""
         self.is_probability_ = bool(((X[:, 0] >= 0) & (X[:, 0] <= 1)).all())
         return self
 
     def predict_proba(self, X: Array) -> Array:
+        """Return the confidence."""
         event = X[:, 0] if self.is_probability_ else expit(X[:, 0])
         return np.column_stack([1 - event, event])
 
@@ -85,12 +87,13 @@ class Isotonic(LeaveAlone):
     """Isotonic regression on the confidence."""
 
     def fit(self, X: Array, y: Array) -> "Isotonic":
-        super().fit(X, y)
+        """Fit the monotone map."""
         self.map_ = IsotonicRegression(y_min=1e-3, y_max=1 - 1e-3, out_of_bounds="clip")
         self.map_.fit(X[:, 0], y)
         return self
 
     def predict_proba(self, X: Array) -> Array:
+        """Return mapped confidences."""
         event = self.map_.predict(X[:, 0])
         return np.column_stack([1 - event, event])
 

@@ -29,13 +29,20 @@ numpydoc_citation_re = r"[\w-]+"
 html_theme = "pydata_sphinx_theme"
 html_title = "sk-arcal"
 html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_show_sourcelink = False
+toc_object_entries_show_parents = "hide"
+# Pages without siblings need no list of them.
+html_sidebars = {
+    page: [] for page in ("quickstart", "glossary", "benchmarks", "contributing", "changelog")
+}
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "doc_module": ("sk_arcal",),
     "backreferences_dir": "generated/backreferences",

@@ -137,9 +137,10 @@ def axis_deviation(axes: FloatArray, sample_weight: FloatArray | None = None) ->
     """
     weight = np.ones(len(axes)) if sample_weight is None else sample_weight
     share = weight / weight.sum()
-    deviation = np.sqrt(share @ (axes - share @ axes) ** 2)
-    # Rounding in the mean must not turn a constant axis into one that varies by 1e-17.
-    return np.where(np.ptp(axes, axis=0) > 0, deviation, 0.0)
+    centred = axes - share @ axes
+    # Squares of huge positions overflow, and rounding in the mean makes constant axes vary.
+    largest = np.where((axes == axes[0]).all(axis=0), 0.0, np.abs(centred).max(axis=0))
+    return largest * np.sqrt(share @ (centred / np.where(largest > 0, largest, 1.0)) ** 2)
 
 
 def scott_bandwidth(axes: FloatArray, sample_weight: FloatArray | None = None) -> FloatArray:
@@ -182,7 +183,8 @@ def _kernel(query: FloatArray, train: FloatArray, memory: FloatArray) -> FloatAr
     exponent.fill(0.0)
     for query_axis, train_axis in zip(query.T, train.T, strict=True):
         np.subtract(query_axis[:, None], train_axis[None, :], out=distance)
-        np.multiply(distance, distance, out=distance)
+        with np.errstate(over="ignore"):
+            np.multiply(distance, distance, out=distance)
         exponent -= distance
     exponent *= 0.5
     return np.exp(exponent, out=exponent)
@@ -275,7 +277,8 @@ def _axis_kernels(
     kernels: list[FloatArray] = []
     if len(steps):
         np.subtract(query[:, None], train[None, :], out=scratch)
-        np.multiply(scratch, scratch, out=scratch)
+        with np.errstate(over="ignore"):
+            np.multiply(scratch, scratch, out=scratch)
     for i, step in enumerate(steps):
         kernel = next(matrices)
         if i and steps[i - 1] == 2 * step:

@@ -9,14 +9,16 @@ address elsewhere is taken out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from sk_arcal._validation import import_optional
 from sk_arcal.audit._records import FeatureAudit
 from sk_arcal.displays import ReliabilityDisplay, RoutingGapDisplay
+from sk_arcal.displays._base import shorten
 from sk_arcal.displays._gap_numbers import gap_numbers
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ _STYLE: dict[str, Any] = {
     "hatch.linewidth": 0.6,
 }
 _CALLER = "The HTML report"
+# Bins of confidence have 30 rows, or 20 that are tied; a fifth of these is always a cell.
+_FEWEST_ROWS, _FEWEST_IN_CELL = 30, 4
 
 
 def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
@@ -52,17 +56,38 @@ def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
         return inline_svg(figure, prefix=prefix, label=f"Reliability diagram of {name}")
 
 
-def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str:
-    """Draw the gap at equal confidence by stratum of the feature, and by confidence."""
-    numbers = gap_numbers(audit.event, audit.confidence, audit.routing[feature.name])
+def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str | None:
+    """Draw the gap at equal confidence by stratum of the feature, and by confidence.
+
+    None if there are too few rows for a picture.
+    """
+    if audit.n_evaluated < _FEWEST_ROWS:
+        return None
+    routing = audit.routing[feature.name]
+    numbers = gap_numbers(audit.event, audit.confidence, routing, min_count=_FEWEST_IN_CELL)
+    if not numbers.usable.any():
+        return None
     n_bins, n_strata = numbers.gap.shape
+    label = f"Gap at equal confidence by {feature.name}"
+    aliases = _aliases(numbers.strata)
     with _page_style(prefix):
         left = 2.3 + 0.08 * max(map(len, numbers.strata))
         widths = [min(left, 4), 0.2 + 0.54 * n_bins]
         figure, panels = _figure(widths, 1.2 + 0.42 * max(n_strata, 4))
-        RoutingGapDisplay(numbers).plot(panels)
-        label = f"Gap at equal confidence by {feature.name}"
-        return inline_svg(figure, prefix=prefix, label=label)
+        strata = tuple(aliases.get(name, name) for name in numbers.strata)
+        RoutingGapDisplay(replace(numbers, strata=strata)).plot(panels)
+        svg = inline_svg(figure, prefix=prefix, label=label)
+    for name, alias in aliases.items():
+        svg = svg.replace(f">{alias}<", f">{_escape(shorten(name))}<")
+    return svg
+
+
+def _aliases(names: Iterable[str]) -> dict[str, str]:
+    """Return stand-ins for names in scripts that matplotlib's font cannot measure.
+
+    The page has the fonts of its reader, so the names themselves are put in afterwards.
+    """
+    return {name: f"\N{SECTION SIGN}{i}" for i, name in enumerate(names) if not name.isascii()}
 
 
 def inline_svg(figure: Any, *, prefix: str, label: str) -> str:
@@ -82,7 +107,6 @@ def inline_svg(figure: Any, *, prefix: str, label: str) -> str:
     svg : str
         Markup without scripts, addresses, or names shared with another figure.
     """
-    escape = import_optional("markupsafe", extra="report", caller=_CALLER).escape
     stream = StringIO()
     figure.savefig(
         stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -97,8 +121,12 @@ def inline_svg(figure: Any, *, prefix: str, label: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'\bhref="#', f'href="#{prefix}-', text).replace("url(#", f"url(#{prefix}-")
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
-    opening = f'<svg role="img" aria-label="{escape(label)}"'
+    opening = f'<svg role="img" aria-label="{_escape(label)}"'
     return opening + ' stroke-linejoin="round" stroke-linecap="butt"' + text[len("<svg") :]
+
+
+def _escape(text: str) -> str:
+    return str(import_optional("markupsafe", extra="report", caller=_CALLER).escape(text))
 
 
 @contextmanager

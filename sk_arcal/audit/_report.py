@@ -59,14 +59,13 @@ def render_report(audit: RoutingAudit) -> str:
 
 def _context(audit: RoutingAudit) -> dict[str, Any]:
     """Collect what the template shows and does not find in the audit itself."""
-    markup = import_optional("markupsafe", extra="report", caller="The HTML report").Markup
     features = list(audit.features.values())
     chosen = chosen_row(audit)
     before_after = [audit.scorecard[0]]
     if chosen is not audit.scorecard[0]:
         before_after.append(chosen)
     drawn = [
-        (feature, markup(gap_svg(audit, feature, prefix=f"g{i}")) if i < _N_DRAWN else None)
+        (feature, gap_svg(audit, feature, prefix=f"g{i}") if i < _N_DRAWN else None)
         for i, feature in enumerate(strongest_first(features))
     ]
     return {
@@ -81,7 +80,7 @@ def _context(audit: RoutingAudit) -> dict[str, Any]:
         "error": words.error_sentence(audit),
         "has_class_loss": any(row.class_log_loss is not None for row in audit.scorecard),
         "reliability": [
-            (row, markup(reliability_svg(audit, row.name, prefix=f"r{i}")))
+            (row, reliability_svg(audit, row.name, prefix=f"r{i}"))
             for i, row in enumerate(before_after)
         ],
         "opened": drawn[:_N_OPENED],

@@ -111,8 +111,9 @@ def calibration_sentence(audit: RoutingAudit) -> str:
         f"{percent(audit.accuracy)} of cases, while the mean confidence is "
         f"{percent(audit.mean_confidence)}"
     )
-    if abs(excess) < 0.0005:
-        return f"{opening}."
+    # two standard errors of a rate: less than that is chance
+    if abs(excess) <= 2 * np.sqrt(audit.accuracy * (1 - audit.accuracy) / audit.n_evaluated):
+        return f"{opening}: right on average, as far as these rows can tell."
     word = "over" if excess > 0 else "under"
     return f"{opening}: {word}-confident by {decimal(100 * abs(excess), 1)} points."
 

@@ -147,10 +147,17 @@ def _reason(name: str, found: Sequence[Alternative]) -> str:
 def _code(name: str, n_columns: int) -> str:
     if name == RAW:
         return _LINES[RAW]
-    columns = "confidence_columns=" + ("0" if n_columns == 1 else f"list(range({n_columns}))")
-    line = _LINES[name].format(columns=columns)
+    if n_columns == 1:
+        what, columns = "the confidence", "0"
+        y = "1 where the prediction was right"
+    else:
+        what, columns = f"{n_columns} columns of class scores", f"list(range({n_columns}))"
+        y = "the true labels"
+    line = _LINES[name].format(columns=f"confidence_columns={columns}")
     return (
-        f"from sk_arcal import {_CLASS_OF[name]}\n\n{line}\nproba = calibrator.predict_proba(X_new)"
+        f"from sk_arcal import {_CLASS_OF[name]}\n\n"
+        f"# X: {what}, then the routing columns; y: {y}\n"
+        f"{line}\nproba = calibrator.predict_proba(X_new)"
     )
 
 

@@ -54,8 +54,8 @@ def _verdict(feature: FeatureAudit, width: int) -> list[str]:
     role = " (control)" if feature.role == "control" else ""
     numbers = (
         f"p = {feature.pvalue:.3g}, adjusted {feature.pvalue_adjusted:.3g}; gap {feature.gap:+.1%} "
-        f"[{feature.gap_low:+.1%}, {feature.gap_high:+.1%}], smallest visible "
-        f"{feature.min_detectable_gap:.1%}"
+        f"[{feature.gap_low:+.1%}, {feature.gap_high:+.1%}] ({feature.test.gap_contrast}), "
+        f"smallest visible {feature.min_detectable_gap:.1%}"
     )
     tertile = feature.worst_tertile
     worst = (

@@ -50,8 +50,9 @@ def decide(
         )
     if probe.pvalue <= alpha:
         return SIGNAL, (
-            f"The test rejects (adjusted {_p(adjusted)}; {test.leading}) and a kernel with the "
-            f"feature beats its shuffled twins ({probe.gain:.2g} nats a row)."
+            f"The test rejects (adjusted {_p(adjusted)}), most clearly the "
+            f"{test.leading.partition(': ')[2]}, and a kernel with the feature beats its shuffled "
+            f"twins ({probe.gain:.2g} nats a row)."
         )
     if test.equivalent and _inside(test.leading_interval, test.delta):
         return NO_SIGNAL, (

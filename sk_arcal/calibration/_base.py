@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from sk_arcal._columns import ColumnRoles, Selector, resolve_columns
 from sk_arcal._validation import FloatArray, check_option, check_weights
-from sk_arcal.calibration._classes import align_classes, refuse_gaps
+from sk_arcal.calibration._classes import align_classes, read_classes, refuse_gaps
 from sk_arcal.calibration._scale import KINDS, ConfidenceScale, refuse_hidden_classes
 
 
@@ -79,11 +79,12 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
             If a parameter or X has the wrong kind.
         """
         check_option("confidence_kind", self.confidence_kind, KINDS)
+        classes = read_classes(self.classes)
         values, labels, weight = self._validated(X, y, sample_weight)
-        self._set_roles(X, values, labels)
+        self._set_roles(X, values, np.unique(labels) if classes is None else classes)
         codes, self.classes_, self._order = align_classes(
             labels,
-            self.classes,
+            classes,
             self.column_roles_.named_classes,
             len(self.column_roles_.confidence),
         )
@@ -195,22 +196,21 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
             return True
         return isinstance(chosen, (list, tuple)) and len(chosen) <= 2
 
-    def _set_roles(self, given: Any, X: NDArray[Any], y: NDArray[Any]) -> None:
+    def _set_roles(self, given: Any, X: NDArray[Any], classes: NDArray[Any]) -> None:
         names = getattr(self, "feature_names_in_", None)
-        stated = np.unique(y if self.classes is None else np.asarray(self.classes))
         self.column_roles_: ColumnRoles = resolve_columns(
             given,
             self.n_features_in_,
             names,
             confidence_columns=self.confidence_columns,
             routing_columns=self.routing_columns,
-            n_classes=len(stated),
+            n_classes=len(classes),
         )
         by_position = self.confidence_columns is None and self.column_roles_.named_kind is None
         if by_position and self.column_roles_.confidence[0] == 0:
             refuse_hidden_classes(X, len(self.column_roles_.confidence))
             if self.classes is None:
-                refuse_gaps(stated, self.n_features_in_)
+                refuse_gaps(classes, self.n_features_in_)
 
     def _set_scale(self, confidence: NDArray[Any]) -> None:
         """Decide once whether confidences are logits or probabilities."""

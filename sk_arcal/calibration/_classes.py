@@ -11,9 +11,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def read_classes(classes: ArrayLike | None) -> NDArray[Any] | None:
+    """Return the `classes` parameter as an array; raise if it is no list of different labels."""
+    if classes is None:
+        return None
+    try:
+        given = np.asarray(classes)
+        distinct = np.unique(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"`classes` must hold labels of one kind; got {classes!r}.") from None
+    if given.ndim != 1 or len(distinct) != len(given) or not len(given):
+        raise ValueError(f"`classes` must be a list of different labels; got {classes!r}.")
+    return given
+
+
 def align_classes(
     y: NDArray[Any],
-    classes: ArrayLike | None,
+    classes: NDArray[Any] | None,
     named: tuple[str, ...] | None,
     n_columns: int,
 ) -> tuple:
@@ -23,7 +37,7 @@ def align_classes(
     ----------
     y : ndarray of shape (n_samples,)
         Labels.
-    classes : array-like of shape (n_classes,) or None
+    classes : ndarray of shape (n_classes,) or None
         Class of each confidence column; two entries, (no event, event), for a single column.
     named : tuple of str or None
         Class names found in the column names.
@@ -58,30 +72,32 @@ def align_classes(
     if not known.all():
         row = int(np.flatnonzero(~known)[0])
         raise ValueError(
-            f"Row {row} of y holds {y[row]!r}, which is none of the classes "
+            f"Row {row} of y holds {y.tolist()[row]!r}, which is none of the classes "
             f"{column_classes.tolist()} of the confidence columns."
         )
     return codes.astype(np.float64), sorted_classes, order
 
 
 def _column_classes(
-    y: NDArray[Any], classes: ArrayLike | None, named: tuple[str, ...] | None, n_columns: int
+    y: NDArray[Any],
+    classes: NDArray[Any] | None,
+    named: tuple[str, ...] | None,
+    n_columns: int,
 ) -> NDArray[Any]:
     labels = np.unique(y)
     n_classes = max(n_columns, 2)
     if classes is not None:
-        given = np.asarray(classes)
-        if given.ndim != 1 or len(given) != n_classes or len(np.unique(given)) != n_classes:
+        if len(classes) != n_classes:
             raise ValueError(
                 f"`classes` must name {n_classes} different classes, one per confidence column "
-                f"(two for a single column); got {given.tolist()}."
+                f"(two for a single column); got {classes.tolist()}."
             )
-        return given
+        return classes
     if named is not None and n_columns > 1:
         return _classes_from_names(labels, named)
     if len(labels) == n_classes:
         # A single column named after the first class is the score of that class.
-        swapped = named is not None and n_columns == 1 and named[0] == str(labels[0])
+        swapped = named is not None and n_columns == 1 and named[0] == _name(labels[0])
         return labels[::-1] if swapped else labels
     if n_columns == 1 or (n_columns == 2 and len(labels) > 2):
         return _refuse_for_an_event(labels, n_columns)
@@ -94,7 +110,7 @@ def _column_classes(
 
 
 def _classes_from_names(labels: NDArray[Any], named: tuple[str, ...]) -> NDArray[Any]:
-    by_name = {str(label): label for label in labels.tolist()}
+    by_name = {_name(label): label for label in labels.tolist()}
     unknown = sorted(set(by_name) - set(named))
     if unknown:
         raise ValueError(
@@ -102,13 +118,25 @@ def _classes_from_names(labels: NDArray[Any], named: tuple[str, ...]) -> NDArray
             "Rename the columns or say classes=[...]."
         )
     try:
-        found = [by_name[n] if n in by_name else labels.dtype.type(n) for n in named]
+        found = [by_name[n] if n in by_name else _label(n, labels.dtype) for n in named]
     except (ValueError, OverflowError):
         raise ValueError(
             f"The confidence columns are named after {list(named)}, which are not all of the type "
             f"of the labels ({labels.dtype}). Say classes=[...]."
         ) from None
     return np.asarray(found, dtype=None if labels.dtype.kind in "US" else labels.dtype)
+
+
+def _name(label: Any) -> str:
+    """Return what a column of this label is called; the label 1.0 is that of column 1."""
+    return f"{label:.0f}" if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _label(name: str, dtype: np.dtype[Any]) -> Any:
+    """Read a label that y lacks from the name of its column."""
+    if dtype.kind == "b" and name not in {"False", "True"}:
+        raise ValueError(name)
+    return name == "True" if dtype.kind == "b" else dtype.type(name)
 
 
 def refuse_gaps(labels: NDArray[Any], n_features: int) -> None:

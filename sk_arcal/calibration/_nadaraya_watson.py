@@ -77,8 +77,8 @@ class NWConditionalCalibrator(BaseCalibrator):
         ``anchor="none"`` they get the estimate from the confidence alone, then the event rate.
     n_standard_errors : float, default=1.0
         With ``bandwidth="loo"``: how many standard errors of the paired loss difference a kernel
-        must gain over leaving the confidence alone, and routing over doing without. 0 takes the
-        lowest loss.
+        must gain over leaving the confidence alone, and routing over doing without; for the best
+        of m routing columns :math:`\sqrt{1 + 2 \log m}` times as many. 0 takes the lowest loss.
     max_search_samples : int, default=5000
         The search uses at most so many rows, drawn without replacement, and scales what it finds
         by :math:`(n / n_{search})^{-1/(D+4)}`.

@@ -158,10 +158,15 @@ def _read_zero_as(probability: NDArray[Any]) -> float:
 
 
 def _warn_if_saturated(confidence: NDArray[Any]) -> None:
-    saturated = ((confidence <= 0) | (confidence >= 1)).any(axis=1).mean()
-    if saturated > _SATURATED_SHARE:
+    rounded = confidence == 0
+    if confidence.shape[1] == 1:
+        # With several columns the others still say how near to 1 a probability was.
+        rounded |= confidence == 1
+    share = rounded.any(axis=1).mean()
+    if share > _SATURATED_SHARE:
+        words = "0 or 1" if confidence.shape[1] == 1 else "0"
         warnings.warn(
-            f"{saturated:.0%} of the rows hold a probability of exactly 0 or 1, so how sure the "
+            f"{share:.0%} of the rows hold a probability of exactly {words}, so how sure the "
             "model was there is lost to rounding. Pass logits, or probabilities in float64.",
             CalibrationWarning,
             stacklevel=5,

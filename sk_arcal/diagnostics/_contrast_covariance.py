@@ -6,7 +6,7 @@ groups give: the sum over groups g of X_g X_g', X_g the group's contributions to
 both cases the variance of a window of bins is a difference of cumulated sums.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from scipy import sparse
 FloatArray = NDArray[np.float64]
 
 _TINY = 1e-9
+_MIN_INFORMATION = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,20 @@ class ContrastCovariance:
             turn=turn.T @ turn,
             windows=[_window_variance(between, length) for length in window_lengths(n_bins)],
         )
+
+    def without_thin_windows(self, information: FloatArray) -> "ContrastCovariance":
+        """Drop windows in which a level has too few outcomes for a standard score to mean much.
+
+        Parameters
+        ----------
+        information : ndarray of shape (n_bins, n_trends)
+            Sum of f^2 v without weights: about the number of rarer outcomes among the level's
+            rows. Where it is small the score of a single error is large, and the largest of many
+            such scores would hide the others.
+        """
+        enough = [sums[0] >= _MIN_INFORMATION for sums in window_sums(information[None])]
+        pairs = zip(self.windows, enough, strict=True)
+        return replace(self, windows=[np.where(kept, spread, 0) for spread, kept in pairs])
 
 
 def window_lengths(n_bins: int) -> list[int]:

@@ -81,6 +81,7 @@ def draw_features(
         known = _covariance_of_groups(contributions, columns)
         draw = normal_signed_sums if null == "normal" else signed_sums
         draws = draw(contributions, outcomes.n_bins, n_resamples, rng)
+    known = _without_thin_windows(known, columns, grams)
     return _evaluate(columns, known, chain([sums[None]], draws)), null
 
 
@@ -112,6 +113,18 @@ def _covariance_of_groups(
             contributions[:, (own.start <= column) & (column < own.stop)], n_bins, feature.trend
         )
         for feature, own in zip(columns.features, columns.slices, strict=True)
+    ]
+
+
+def _without_thin_windows(
+    known: list[ContrastCovariance], columns: WeightedColumns, grams: FloatArray
+) -> list[ContrastCovariance]:
+    outcomes = columns.outcomes
+    scale = outcomes.variance / outcomes.weights**2
+    information = scale[:, None] * np.diagonal(grams, axis1=1, axis2=2)
+    return [
+        one if feature.is_ranked else one.without_thin_windows(information[:, own])
+        for one, feature, own in zip(known, columns.features, columns.slices, strict=True)
     ]
 
 

@@ -77,10 +77,20 @@ def routing_permutation_test(
 ) -> PermutationResult:
     """Test the matched-confidence gap by shuffling routing inside confidence bins, as published.
 
-    Kept to reproduce published audits. To decide, use :func:`conditional_calibration_test`:
-    this test can be wrong where routing follows confidence, and it overlooks most effects.
+    Kept to reproduce published audits; to decide, use :func:`conditional_calibration_test`.
+    Both errors below are measured by simulation (`benchmarks/scenarios.py`; 2500 rows of which
+    81 % are right, level 5 %, 400 data sets, so +- 2 points near 5 % and +- 5 near 50 %).
 
-    FIGURES
+    *It can reject models whose routing says nothing.* With ``value="accuracy"`` it rejects 88 % of
+    overconfident models with routing correlated .95 with the confidence, 17 % at correlation .5,
+    and 34 % of calibrated models at .95; with ``value="residual"`` 37 %, 9 % and 4 %. The default
+    value keeps 5 % there, but rejects 12 % if the calibration curve is wavy (40 % at 10 000 rows)
+    and 69 % if the routing also follows that wave (100 % at 10 000 rows).
+
+    *It overlooks most effects that are not a shift of the same sign at every confidence.* A shift
+    of the outer tertiles by 3 points it finds in 71 % (conditional test: 93 %); a U-shape in 4 %
+    (79 %); one bad expert of eight in 4 % (CTEXP %); a trend among confident rows only in 18 %
+    (CTHALF %). With ``statistic="max_gap"`` the shift is found in 12 %.
 
     Parameters
     ----------

@@ -91,7 +91,8 @@ def residual_rank(
     score[order] = ndtri((np.arange(n) + 0.5) / n)
     centre = spline.fit(score)
     spread = spline.fit(np.abs(score - centre))
-    spread = np.maximum(spread, _SPREAD_FLOOR * spread.mean())
+    # The smallest number is for so few rows that the spline meets every one of them.
+    spread = np.maximum(spread, max(_SPREAD_FLOOR * spread.mean(), 1e-12))
     residual = (score - centre) / spread
     u = np.empty(n)
     u[np.argsort(residual)] = 2 * np.arange(1, n + 1) / (n + 1) - 1

@@ -9,6 +9,7 @@ from sk_arcal.displays._base import HIGH, LOW, plain_title, shorten
 from sk_arcal.displays._gap_numbers import GapNumbers
 
 _STRONGEST = 0.75
+_LEAST_REACH = 0.1
 _LONGEST_STRATUM = 22
 _SHARE_NAMES = {3: "tertile", 4: "quarter", 5: "fifth", 10: "tenth"}
 
@@ -44,7 +45,7 @@ def draw_profile(ax: Any, numbers: GapNumbers, *, ink: Any) -> None:
     colors = np.where(gap < 0, LOW, HIGH)
     faces = np.where(numbers.stratum_outside, colors, "none")
     ax.scatter(gap, place, s=34, zorder=3, linewidths=1.4, edgecolors=colors, facecolors=faces)
-    reach = 1.15 * max(np.nanmax(np.abs(gap)), np.nanmax(band))
+    reach = 1.15 * np.abs(np.nan_to_num([gap, band])).max(initial=_LEAST_REACH)
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-0.5, len(gap) - 0.5)
     ax.set_xlabel("Gap at equal confidence (points)")
@@ -92,13 +93,12 @@ def _draw_cell(
     ax: Any, b: int, s: int, gap: float, strength: float, digits: int, outside: bool, ink: Any
 ) -> None:
     """Tint one cell by sign and size, write its number, and frame it if chance is unlikely."""
-    patches = import_optional("matplotlib.patches", extra="report", caller="RoutingGapDisplay")
-    corner, side = (b - 0.47, s - 0.46), (0.94, 0.92)
     ax.add_patch(
-        patches.Rectangle(corner, *side, color=LOW if gap < 0 else HIGH, alpha=strength, lw=0)
-    )
-    frame = {"linewidth": 1.6} if outside else {"linewidth": 0.6, "alpha": 0.3}
-    ax.add_patch(patches.Rectangle(corner, *side, fill=False, edgecolor=ink, **frame))
+        _rectangle(
+            b, s, facecolor=(LOW if gap < 0 else HIGH, strength),
+            edgecolor=(ink, 1 if outside else 0.3), linewidth=1.6 if outside else 0.6,
+        )
+    )  # fmt: skip
     ax.text(
         b, s, _signed(100 * gap, digits), ha="center", va="center", fontsize="small",
         fontweight="bold" if outside else "normal",
@@ -106,14 +106,14 @@ def _draw_cell(
 
 
 def _draw_blank(ax: Any, b: int, s: int, ink: Any) -> None:
-    """Hatch a cell whose bin has too few rows."""
+    """Hatch a cell that has too few rows."""
+    ax.add_patch(_rectangle(b, s, fill=False, hatch="////", edgecolor=(ink, 0.3), linewidth=0.6))
+
+
+def _rectangle(b: int, s: int, **style: Any) -> Any:
+    """Return the outline of a cell, with a gap to its neighbours."""
     patches = import_optional("matplotlib.patches", extra="report", caller="RoutingGapDisplay")
-    ax.add_patch(
-        patches.Rectangle(
-            (b - 0.47, s - 0.46), 0.94, 0.92, fill=False, hatch="////", edgecolor=ink,
-            linewidth=0.6, alpha=0.3,
-        )
-    )  # fmt: skip
+    return patches.Rectangle((b - 0.47, s - 0.46), 0.94, 0.92, **style)
 
 
 def _signed(value: float, digits: int) -> str:

@@ -225,6 +225,11 @@ class RoutingGapDisplay:
             event, confidence, routing, n_groups=n_groups, random_state=random_state,
             n_bins=n_bins, strategy=strategy, value=value, min_count=min_count,
         )  # fmt: skip
+        if not numbers.usable.any():
+            raise ValueError(
+                f"no value of `routing` has `min_count`={min_count} rows in any bin of "
+                "confidence. Lower `n_bins` or `min_count`, or bring more rows."
+            )
         return cls(numbers, name=name).plot(ax, **options)
 
     def frame(self, part: Literal["cells", "strata"] = "cells") -> Any:

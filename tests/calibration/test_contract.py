@@ -85,7 +85,7 @@ every_kind = pytest.mark.parametrize("data", DATA.values(), ids=DATA)
 both_kinds = pytest.mark.parametrize("data", [event_data, class_data], ids=["event", "classes"])
 
 
-# --- probabilities and predictions ------------------------------------------------------------
+# --- probabilities and predictions ---------------------------------------------------------------
 
 
 @every_kind
@@ -148,7 +148,7 @@ def test_prediction_does_not_depend_on_neighbours(calibrator, data):
     np.testing.assert_allclose(alone, together[:20], rtol=1e-12, atol=1e-300)
 
 
-# --- life of the object ------------------------------------------------------------------------
+# --- life of the object --------------------------------------------------------------------------
 
 
 def test_refit_forgets_the_first_fit(calibrator):
@@ -207,7 +207,7 @@ def test_not_fitted_is_said(calibrator):
         calibrator.predict(event_data()[0])
 
 
-# --- labels and classes -------------------------------------------------------------------------
+# --- labels and classes --------------------------------------------------------------------------
 
 
 def test_string_labels(calibrator):
@@ -305,7 +305,7 @@ def test_very_few_rows(calibrator, data, n):
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
 
 
-# --- tables ---------------------------------------------------------------------------------------
+# --- tables --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
@@ -366,7 +366,7 @@ def test_read_only_memory_map(calibrator, tmp_path):
     np.testing.assert_array_equal(clone(calibrator).fit(mapped, y).predict_proba(mapped), expected)
 
 
-# --- weights ------------------------------------------------------------------------------------
+# --- weights -------------------------------------------------------------------------------------
 
 
 @both_kinds
@@ -408,7 +408,7 @@ def test_bad_weights_are_refused(calibrator, weight, message):
         calibrator.fit(*event_data(), sample_weight=weight)
 
 
-# --- routing ------------------------------------------------------------------------------------
+# --- routing -------------------------------------------------------------------------------------
 
 
 @both_kinds
@@ -434,7 +434,7 @@ def test_without_routing_its_columns_do_not_matter(calibrator):
     np.testing.assert_array_equal(clone(calibrator).fit(X, y).predict_proba(X), expected)
 
 
-# --- without routing, each method is a classical one --------------------------------------------
+# --- without routing, each method is a classical one ---------------------------------------------
 
 
 class PassThrough(ClassifierMixin, BaseEstimator):
@@ -486,7 +486,7 @@ def test_residual_kernel_without_routing_is_a_shrunk_kernel_mean_of_residuals():
     np.testing.assert_allclose(kernel.predict_proba(X)[:, 1], expected, rtol=1e-10)
 
 
-# --- scale --------------------------------------------------------------------------------------
+# --- scale ---------------------------------------------------------------------------------------
 
 
 def test_probabilities_equal_their_logits(calibrator):
@@ -550,7 +550,7 @@ def test_logits_of_any_size(calibrator, data, scale):
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
 
 
-# --- inside scikit-learn ------------------------------------------------------------------------
+# --- inside scikit-learn -------------------------------------------------------------------------
 
 
 def test_weights_reach_it_through_a_pipeline(calibrator):
@@ -595,7 +595,7 @@ def test_last_step_behind_a_column_transformer(calibrator):
     np.testing.assert_array_equal(pipeline.predict_proba(frame), expected)
 
 
-# --- warnings -----------------------------------------------------------------------------------
+# --- warnings ------------------------------------------------------------------------------------
 
 
 def test_confidence_that_ranks_backwards_warns_the_caller(calibrator):

@@ -97,15 +97,17 @@ def test_null_mean_of_one_bin_equals_the_hypergeometric_expectation():
     assert shown.null_weighted_gap == pytest.approx(expected, rel=0.02)
 
 
-def test_permuted_and_hypergeometric_gaps_have_the_same_law():
+@pytest.mark.parametrize(("bottom", "top"), [(20, 20), (30, 10)])
+def test_permuted_and_hypergeometric_gaps_have_the_same_law(bottom, top):
     values = np.r_[np.ones(9), np.zeros(51)]
     drawn = [
-        sampler(values, 20, 20, 30_000, np.random.default_rng(k))
+        sampler(values, bottom, top, 30_000, np.random.default_rng(k))
         for k, sampler in enumerate([_hypergeometric_gaps, _permuted_gaps])
     ]
     shares = [np.unique(gaps.round(6), return_counts=True) for gaps in drawn]
     common, first, second = np.intersect1d(shares[0][0], shares[1][0], return_indices=True)
     assert len(common) >= 15
+    assert shares[0][1][first].sum() > 29_000
     np.testing.assert_allclose(shares[0][1][first] / 3e4, shares[1][1][second] / 3e4, atol=0.012)
 
 
