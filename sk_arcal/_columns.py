@@ -118,6 +118,12 @@ class columns:
         return f"columns({inside})"
 
 
+def table_names(X: Any) -> list[str] | None:
+    """Return the names of a table's columns if all are strings, like scikit-learn."""
+    names = list(getattr(X, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
 def resolve_columns(
     X: Any,
     n_features: int,

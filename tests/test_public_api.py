@@ -188,7 +188,8 @@ def test_function_has_an_example_that_runs_as_a_doctest(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_class_has_an_example_or_says_what_makes_it(name):
-    assert _has_example(name) or issubclass(_load(name), Warning)
+    shown = _has_example(name) or issubclass(_load(name), Warning)
+    assert shown, "add Examples, or name the maker as :func:`...` (public, with Examples)"
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_method_that_refuses_says_so(name):
     errors, checks = _raised(_function(name))
     documented = _documented_errors(_function(name))
     assert documented >= errors
-    assert documented or not checks
+    assert documented or not checks, "it calls a check, so it needs a Raises section"
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if hasattr(_load(name), "fit")])

@@ -59,9 +59,9 @@ def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
 def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str | None:
     """Draw the gap at equal confidence by stratum of the feature, and by confidence.
 
-    None if there are too few rows for a picture.
+    None if there are too few rows for a picture, or the question has no answer.
     """
-    if audit.n_evaluated < _FEWEST_ROWS:
+    if audit.n_evaluated < _FEWEST_ROWS or not feature.test.identifiable:
         return None
     routing = audit.routing[feature.name]
     numbers = gap_numbers(audit.event, audit.confidence, routing, min_count=_FEWEST_IN_CELL)
@@ -72,7 +72,7 @@ def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str |
     aliases = _aliases(numbers.strata)
     with _page_style(prefix):
         left = 2.3 + 0.08 * max(map(len, numbers.strata))
-        widths = [min(left, 4), 0.2 + 0.54 * n_bins]
+        widths = [min(left, 4), 0.2 + 0.54 * max(n_bins, 6)]
         figure, panels = _figure(widths, 1.2 + 0.42 * max(n_strata, 4))
         strata = tuple(aliases.get(name, name) for name in numbers.strata)
         RoutingGapDisplay(replace(numbers, strata=strata)).plot(panels)

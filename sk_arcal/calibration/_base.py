@@ -11,7 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from sk_arcal._columns import ColumnRoles, Selector, resolve_columns
+from sk_arcal._columns import ColumnRoles, Selector, resolve_columns, table_names
 from sk_arcal._validation import FloatArray, check_option, check_weights
 from sk_arcal.calibration._classes import align_classes, read_classes, refuse_gaps
 from sk_arcal.calibration._scale import KINDS, ConfidenceScale, refuse_hidden_classes
@@ -197,7 +197,8 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
         return isinstance(chosen, (list, tuple)) and len(chosen) <= 2
 
     def _set_roles(self, given: Any, X: NDArray[Any], classes: NDArray[Any]) -> None:
-        names = getattr(self, "feature_names_in_", None)
+        # scikit-learn 1.7 does not see the names of recent polars tables.
+        names = getattr(self, "feature_names_in_", table_names(given))
         self.column_roles_: ColumnRoles = resolve_columns(
             given,
             self.n_features_in_,

@@ -4,9 +4,10 @@ With t the rank of the confidence and s the normal scores of the routing,
 
     u_i = 2 rank((s_i - m(t_i)) / d(t_i)) / (n + 1) - 1,
 
-where m and d are regressions of s and of |s - m| on nine cubic B-splines of t. u lies in
-(-1, 1), is close to uniform at every confidence, and increasing maps of either variable leave
-it alone.
+where m and d are regressions of s and of |s - m| on nine cubic B-splines of t and on the
+normal score of t, which fits joint normal ranks exactly and bends at both ends as they do. u
+lies in (-1, 1), is close to uniform at every confidence, and increasing maps of either variable
+leave it alone.
 
 Rows that share one routing value could be ranked in any order. Instead of drawing one, such a
 row gets the whole interval of u its value covers, and later every function of u is averaged
@@ -42,7 +43,7 @@ _SPREAD_FLOOR = 0.05
 
 
 class ConfidenceSpline:
-    """Least-squares regression on cubic B-splines of the confidence rank.
+    """Least-squares regression on cubic B-splines and the normal score of the confidence rank.
 
     Parameters
     ----------
@@ -57,7 +58,9 @@ class ConfidenceSpline:
             self._basis = sparse.csr_array(np.ones((len(rank), 1)))
         else:
             knots = np.r_[[knots[0]] * _DEGREE, knots, [knots[-1]] * _DEGREE]
-            self._basis = BSpline.design_matrix(rank, knots, _DEGREE)
+            splines = BSpline.design_matrix(rank, knots, _DEGREE)
+            score = sparse.csr_array(ndtri(rank)[:, None])
+            self._basis = sparse.hstack([splines, score], format="csr")
         gram = self._basis.T @ self._basis
         self._inverse = pinvh(gram.toarray(), rtol=1e-10)
 

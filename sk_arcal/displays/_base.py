@@ -111,7 +111,7 @@ def column_of(X: Any, column: str | int | np.integer) -> Any:
     """Return one column of an array or a table."""
     if isinstance(column, str):
         if column not in getattr(X, "columns", ()):
-            names: Sequence[str] = list(getattr(X, "columns", ()))
+            names = list(getattr(X, "columns", ()))
             raise ValueError(f"`routing` names the column {column!r}; `X` has {names}.")
         return np.asarray(X[column])
     return np.asarray(X)[:, int(column)]

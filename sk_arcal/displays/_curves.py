@@ -130,7 +130,8 @@ def curves_of_strata(
             "told apart. Cut a number into strata with `sk_arcal.metrics.rank_groups`."
         )
     edges = _edges(confidence, binning, len(event) // len(levels))
-    names = list(strata_names or [f"stratum {level}" for level in levels])
+    words = levels.dtype.kind in "US"
+    names = list(strata_names or [str(v) if words else f"stratum {v}" for v in levels])
     if len(names) != len(levels):
         raise ValueError(
             f"`strata_names` must name the {len(levels)} different values of `strata`; "

@@ -31,7 +31,7 @@ def draw_diagram(
         x = curve.mean_confidence
         # bands of strata nearly coincide: one neutral tint instead of a mixture of colours
         band = {"color": color, "alpha": 0.18} if pooled is None else {"color": ink, "alpha": 0.06}
-        bands.append(ax.fill_between(x, curve.band_low, curve.band_high, linewidth=0, **band))
+        bands.append(_fill(ax, curve, band))
         line = (x, curve.event_rate)
         if pooled is None:
             line = (curve.isotonic_confidence, curve.isotonic_rate)
@@ -42,6 +42,14 @@ def draw_diagram(
     _limit_axes(ax, curves)
     bare(ax)
     return points, lines, bands
+
+
+def _fill(ax: Any, curve: ReliabilityCurve, style: dict[str, Any]) -> Any:
+    """Fill the band; that of a single point gets a width to be seen."""
+    x, low, high = curve.mean_confidence, curve.band_low, curve.band_high
+    if len(x) == 1:
+        x, low, high = x[0] + np.array([-0.01, 0.01]), np.repeat(low, 2), np.repeat(high, 2)
+    return ax.fill_between(x, low, high, linewidth=0, **style)
 
 
 def draw_density(ax: Any, curves: Curves, pooled: ReliabilityCurve | None) -> Any:

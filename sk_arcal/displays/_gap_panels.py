@@ -9,7 +9,7 @@ from sk_arcal.displays._base import HIGH, LOW, plain_title, shorten
 from sk_arcal.displays._gap_numbers import GapNumbers
 
 _STRONGEST = 0.75
-_LEAST_REACH = 0.1
+_LEAST_REACH = 0.5
 _LONGEST_STRATUM = 22
 _SHARE_NAMES = {3: "tertile", 4: "quarter", 5: "fifth", 10: "tenth"}
 
@@ -24,7 +24,7 @@ def make_panels(plt: Any, ax: Any, kind: str, shape: tuple[int, int]) -> np.ndar
                 f"`ax` must hold {needed} axes for `kind`={kind!r}; got {len(panels)}."
             )
         return panels
-    widths = {"profile": [3.0], "map": [0.9 + 0.54 * shape[0]]}
+    widths = {"profile": [3.0], "map": [0.9 + 0.54 * max(shape[0], 6)]}
     ratios = widths.get(kind, widths["profile"] + widths["map"])
     size = (sum(ratios), 1.4 + 0.42 * max(shape[1], 4))
     _, panels = plt.subplots(

@@ -195,8 +195,8 @@ class ReliabilityDisplay:
         Raises
         ------
         ValueError
-            If shapes differ, `y_true` is not 0 or 1, `y_prob` leaves [0, 1], there are several
-            models and `strata`, or more than eight strata.
+            If shapes differ, `y_true` is not 0 or 1, `y_prob` leaves [0, 1] or holds no model,
+            there are several models and `strata`, or more than eight strata.
         TypeError
             If `n_bins` is neither "auto" nor an integer.
         ImportError
@@ -206,6 +206,8 @@ class ReliabilityDisplay:
         check_option("strategy", strategy, ("quantile", "uniform"))
         event = check_events(y_true)
         models = y_prob if isinstance(y_prob, Mapping) else {name or "all rows": y_prob}
+        if not models:
+            raise ValueError("`y_prob` is an empty dict; at least one model is needed.")
         confidences = {
             str(key): check_probabilities(values, n_samples=len(event))
             for key, values in models.items()

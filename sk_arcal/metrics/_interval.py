@@ -96,7 +96,7 @@ def calibration_error_interval(
 
     The interval covers at any true error, zero included, where the usual percentile bootstrap
     counts the bias of the error twice: at a true error of 1 % and 2 500 rows it covers in no
-    test set, and at 4 % in about 60 % of them.
+    test set, and at 4 % in about half of them.
 
     Parameters
     ----------

@@ -74,7 +74,8 @@ def smooth_calibration_error(
     bandwidth tried costs one short cosine transform; time is linear in the number of rows and
     the discretisation changes the error by less than 1e-5. A fixed point below 0.001 is not
     resolved: the value at bandwidth 0.001 is returned. Smoothing on the logit axis, another
-    convention under the same name, gives other values.
+    convention under the same name, gives other values. Rows of confidence exactly 0 or 1 count
+    in full, as the kernel demands; relplot 1.0.3, which agrees to 1e-3 otherwise, counts half.
 
     References
     ----------

@@ -14,6 +14,7 @@ import pytest
 
 from sk_arcal.audit import FeatureAudit, Recommendation, RoutingAudit, ScorecardRow
 from sk_arcal.audit import _report_words as words
+from sk_arcal.audit._figures import gap_svg
 from sk_arcal.audit._report import gap_scale, list_names, render_report, strongest_first
 from sk_arcal.datasets import make_routing_data
 from sk_arcal.diagnostics import (
@@ -336,6 +337,34 @@ def test_feature_that_cannot_be_tested_is_shown(audit):
     )  # fmt: skip
     page = Page(render_report(replace(audit, features={"depth": untested})))
     assert not re.search(r"\bnan\b", page.words.lower())
+
+
+def test_feature_without_an_answer_has_no_picture(audit):
+    feature = audit.features["depth"]
+    silent = replace(feature, test=replace(feature.test, identifiable=False))
+    page = Page(render_report(replace(audit, features={"depth": silent})))
+    assert page.tags["figure"] == 2
+
+
+def test_few_rows_have_no_gap_picture(audit):
+    few = replace(
+        audit,
+        n_evaluated=20,
+        event=audit.event[:20],
+        confidence=audit.confidence[:20],
+        calibrated={name: values[:20] for name, values in audit.calibrated.items()},
+        routing={name: values[:20] for name, values in audit.routing.items()},
+    )
+    assert Page(render_report(few)).tags["figure"] == 2
+
+
+def test_level_names_in_any_script_reach_the_picture(audit):
+    levels = np.array(["猫", "собака <&>", "🐦"])[np.arange(800) % 3]
+    picture = gap_svg(
+        replace(audit, routing={"depth": levels}), audit.features["depth"], prefix="x"
+    )
+    for level in ("猫", "собака &lt;&amp;&gt;", "🐦"):
+        assert f">{level}</text>" in picture
 
 
 def test_to_html_writes_the_page(audit, text, tmp_path):

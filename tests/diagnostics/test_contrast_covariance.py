@@ -90,3 +90,14 @@ def test_groups_that_keep_to_one_bin_are_uncorrelated_bins():
     np.testing.assert_allclose(one.turn, other.turn)
     for a, b in zip(one.windows, other.windows, strict=True):
         np.testing.assert_allclose(a, b)
+
+
+def test_thin_windows_of_levels_are_dropped_and_wide_ones_kept():
+    covariance = np.array([np.diag([4.0, 1, 1])] * N_BINS)
+    known = ContrastCovariance.from_bins(covariance, TREND)
+    information = np.tile([3.0, 0.5], (N_BINS, 1))
+    kept = known.without_thin_windows(information)
+    assert not kept.windows[0].any()
+    np.testing.assert_array_equal(kept.windows[1][:, 0], known.windows[1][:, 0])
+    assert not kept.windows[2][:, 1].any()
+    np.testing.assert_array_equal(kept.total, known.total)

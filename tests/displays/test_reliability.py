@@ -297,6 +297,17 @@ def test_strata_of_several_models_are_refused(overconfident):
         draw(event, {"a": confidence, "b": confidence}, strata=event)
 
 
+def test_words_name_their_strata(overconfident):
+    event, confidence = overconfident
+    words = np.where(confidence > 0.7, "upper", "lower")
+    assert [c.name for c in draw(event, confidence, strata=words).curves] == ["lower", "upper"]
+
+
+def test_no_model_is_refused(overconfident):
+    with pytest.raises(ValueError, match="at least one model"):
+        draw(overconfident[0], {})
+
+
 def test_lengths_that_differ_are_refused(overconfident):
     event, confidence = overconfident
     with pytest.raises(ValueError, match="rows"):

@@ -62,6 +62,12 @@ def test_planted_gap_is_found():
     np.testing.assert_allclose(strata["gap"], [-0.08, -0.04, 0, 0.04, 0.08], atol=0.015)
 
 
+def test_planted_gap_is_found_in_a_feature_that_follows_the_confidence():
+    event, confidence, feature = simulate(n_samples=40_000, effect=0.2, correlation=30.0)
+    strata = draw(event, confidence, feature).frame("strata")
+    np.testing.assert_allclose(strata["gap"], [-0.08, -0.04, 0, 0.04, 0.08], atol=0.02)
+
+
 def test_feature_that_follows_the_confidence_shows_no_gap():
     event, confidence, feature = simulate(n_samples=40_000, correlation=5.0)
     strata = draw(event, confidence**2, feature).frame("strata")

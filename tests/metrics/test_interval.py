@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from sk_arcal.metrics import calibration_error_interval, expected_calibration_error, noise_floor
+from sk_arcal.metrics._interval import _range_factor
 
 
 @pytest.fixture
@@ -59,6 +60,19 @@ def test_corrected_may_be_negative():
     y_true, y_prob = np.array([0, 1] * 200), np.full(400, 0.5)
     interval = calibration_error_interval(y_true, y_prob, random_state=0)
     assert interval.corrected < 0 == interval.low
+
+
+@pytest.mark.parametrize(("width", "tail"), [(0.0, 0.975), (100.0, 0.95)])
+def test_width_is_two_sided_for_a_point_and_one_sided_for_a_wide_range(width, tail):
+    assert _range_factor(0.95, width, 0.1) == pytest.approx(norm.ppf(tail))
+
+
+@pytest.mark.parametrize("position", [0.0, 0.5, 1.0])
+def test_width_covers_every_point_of_the_range(position):
+    width, error = 0.13, 0.1
+    z = _range_factor(0.95, width, error)
+    above = norm.cdf(((1 - position) * width) / error + z)
+    assert above - norm.cdf(-position * width / error - z) >= 0.95 - 1e-9
 
 
 def test_higher_level_gives_a_wider_interval(overconfident):

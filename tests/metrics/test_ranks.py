@@ -22,6 +22,10 @@ def test_ties_are_cut_in_row_order():
     np.testing.assert_array_equal(rank_groups([1, 1, 1, 0, 1, 1]), [0, 1, 1, 0, 2, 2])
 
 
+def test_many_ties_are_cut_in_row_order():
+    np.testing.assert_array_equal(rank_groups(np.ones(999)), np.repeat([0, 1, 2], 333))
+
+
 @pytest.mark.parametrize(
     ("values", "n_groups", "error", "match"),
     [
