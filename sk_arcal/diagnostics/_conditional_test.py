@@ -63,8 +63,8 @@ def conditional_calibration_test(
     Returns
     -------
     result : ConditionalCalibrationResult
-        p-values, the part of the data that speaks, the matched gap with its interval, the
-        smallest gap these data could show, and whether they exclude a gap of `delta`.
+        Evidence (p-values and the part of the data that speaks), the matched gap with its
+        interval, the smallest gap these data could show, and whether they exclude one of `delta`.
 
     Raises
     ------

@@ -15,6 +15,8 @@ Interval = tuple[float, float]
 class ConditionalCalibrationResult:
     """Answer to whether routing knows something that the confidence does not.
 
+    Returned by :func:`conditional_calibration_test`.
+
     Attributes
     ----------
     statistic : float
@@ -101,8 +103,14 @@ class ConditionalCalibrationResult:
         -------
         frame : pandas.DataFrame of shape (1, n_fields)
             Notes are joined to one text.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
-        pandas = import_optional("pandas", extra="report", caller="to_frame")
+        caller = "ConditionalCalibrationResult.to_frame"
+        pandas = import_optional("pandas", extra="report", caller=caller)
         return pandas.DataFrame([self._record()])
 
     def _record(self) -> dict[str, object]:
@@ -149,6 +157,8 @@ class ConditionalCalibrationResult:
 class ConditionalCalibrationTests:
     """The conditional calibration test for several routing features of the same rows.
 
+    Returned by :func:`conditional_calibration_tests`.
+
     Attributes
     ----------
     results : dict of str to ConditionalCalibrationResult
@@ -168,8 +178,14 @@ class ConditionalCalibrationTests:
         -------
         frame : pandas.DataFrame of shape (n_features, n_fields)
             Columns as in :meth:`ConditionalCalibrationResult.to_frame`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
-        pandas = import_optional("pandas", extra="report", caller="to_frame")
+        caller = "ConditionalCalibrationTests.to_frame"
+        pandas = import_optional("pandas", extra="report", caller=caller)
         return pandas.DataFrame(
             [
                 {"feature": name, "pvalue_adjusted": self.pvalue_adjusted[name], **result._record()}

@@ -62,11 +62,11 @@ class RoutingGapDisplay:
     >>> display = RoutingGapDisplay.from_predictions(
     ...     data.y, data.confidence, data.routing[:, 0], n_groups=3, random_state=0
     ... )
-    >>> display.frame("strata")[["stratum", "count", "gap", "outside"]].round(3)
-      stratum  count    gap  outside
-    0     low   1000 -0.071     True
-    1       2   1000  0.008    False
-    2    high   1000  0.064     True
+    >>> display.frame("strata")[["stratum", "count", "gap", "outside"]].round(2)
+      stratum  count   gap  outside
+    0     low   1000 -0.07     True
+    1       2   1000  0.01    False
+    2    high   1000  0.06     True
     """
 
     def __init__(self, numbers: GapNumbers, *, name: str | None = None) -> None:
