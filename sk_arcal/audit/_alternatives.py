@@ -113,11 +113,11 @@ class _Design:
     def of(cls, table: PredictionTable, routing: FloatArray, rng: np.random.Generator) -> "_Design":
         shuffled = shuffle_within_bins(routing, table.confidence, random_state=rng)
         if table.logits is None or table.labels is None or table.logits.shape[1] < 3:
-            scores, y, top = table.confidence[:, None], table.event, np.ones(len(table.event))
+            scores = table.confidence[:, None]
+            y, top = table.event.astype(np.intp), np.ones(len(scores), dtype=np.intp)
         else:
-            scores, y = np.asarray(table.logits, dtype=np.float64), table.labels
-            top = scores.argmax(axis=1)
-        y, top = y.astype(np.intp), top.astype(np.intp)
+            scores = np.asarray(table.logits, dtype=np.float64)
+            y, top = table.labels, scores.argmax(axis=1)
         return cls(scores, y, scores.shape[1], top, routing, shuffled)
 
     @property
@@ -126,7 +126,7 @@ class _Design:
 
     def candidates(self) -> list[tuple[str, Any, FloatArray]]:
         """Return (name, estimator, X) of every alternative."""
-        shared = {
+        shared: dict[str, Any] = {
             "confidence_columns": list(range(self.n_columns)),
             "confidence_kind": "logit" if self._multiclass else "probability",
             "classes": np.arange(max(self.n_columns, 2)),

@@ -19,6 +19,7 @@ from sk_arcal.audit._scorecard import recommend, score
 from sk_arcal.audit._verdict import SIGNAL
 
 _FLOOR_RESAMPLES = 200
+_FEWEST_ROWS = 30
 # Arrays, and the names `routing_audit` gives them.
 _ARRAYS = ("logits", "proba", "confidence", "y_pred", "routing", "groups", "split", "classes")
 
@@ -98,7 +99,7 @@ def routing_audit(
     Raises
     ------
     ValueError
-        If values, shapes or labels cannot be used, or fewer than two rows are to be evaluated.
+        If values, shapes or labels cannot be used, or fewer than 30 rows are to be evaluated.
     TypeError
         If an argument has the wrong kind.
 
@@ -221,14 +222,18 @@ class _Counter:
 
 
 def _check_parts(table: PredictionTable, rows: Evaluated) -> None:
-    if len(rows.event) < 2 or len(table.event) - len(rows.event) == 1:
+    n_rows = len(rows.event)
+    if n_rows < _FEWEST_ROWS:
         raise ValueError(
-            f"{len(rows.event)} rows to evaluate out of {len(table.event)} are too few for an "
-            "audit; both parts of a split need at least two."
+            f"{n_rows} rows to evaluate are too few for an audit; at least {_FEWEST_ROWS} are "
+            "needed to compare anything, and a few hundred to see much."
         )
-    fitted = table.event if table.evaluate is None else table.event[~table.evaluate]
-    if len(fitted) == 0:
-        raise ValueError("The split leaves no row to fit calibrators on (no row has 0).")
+    n_fitted = n_rows if table.evaluate is None else len(table.event) - n_rows
+    if n_fitted < 2:
+        raise ValueError(
+            f"The split leaves {n_fitted} rows to fit calibrators on (rows with 0); at least two "
+            "are needed."
+        )
 
 
 def _remarks(left_out: list[str], rows: Evaluated) -> list[str]:

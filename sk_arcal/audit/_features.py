@@ -21,6 +21,7 @@ from sk_arcal.diagnostics import (
 )
 
 _MAX_LEVELS = 12
+_ROWS_PER_BIN = 30
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Evaluated:
         if table.logits is not None and table.logits.shape[1] > 2:
             logits = np.asarray(table.logits[rows], dtype=np.float64)
             controls = {
-                "predictive entropy": predictive_entropy(logits),
-                "margin": top_two_margin(logits),
+                _free_name("predictive entropy", table.routing): predictive_entropy(logits),
+                _free_name("margin", table.routing): top_two_margin(logits),
             }
         return cls(
             table.event[rows],
@@ -131,8 +132,14 @@ def _audit_one(
 ) -> FeatureAudit:
     strata = as_strata(values)
     data = (rows.event, rows.confidence)
+    # Quantile bins: the last of fifteen equal-width ones would hold half of all rows.
     matched = matched_confidence_gaps(
-        *data, strata, n_resamples=min(plan.n_resamples, 199), random_state=rng
+        *data,
+        strata,
+        n_bins=int(np.clip(len(strata) // _ROWS_PER_BIN, 1, 15)),
+        strategy="quantile",
+        n_resamples=min(plan.n_resamples, 199),
+        random_state=rng,
     )
     probe = routing_probe(
         *data,
@@ -162,6 +169,10 @@ def _audit_one(
         worst_tertile=worst_tertile_error(*data, strata, random_state=rng),
         probe=probe,
     )
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    return f"{name} (built in)" if name in taken else name
 
 
 def as_strata(values: NDArray[Any]) -> FloatArray:

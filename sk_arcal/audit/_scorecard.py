@@ -120,6 +120,10 @@ def recommend(
     -----
     Losses are compared as log loss of the event, paired by row and clustered by group.
     """
+    if event.min() == event.max():
+        return Recommendation(
+            RAW, "Only one outcome occurs, so nothing can be compared.", _LINES[RAW]
+        )
     standing = [
         a for a in found if a.name in _REASONS and (routing_helps or a.name != ROUTING_KERNEL)
     ]

@@ -43,7 +43,11 @@ def decide(
     smallest = f"a gap of {test.min_detectable_gap:.1%} would have shown (80 % power)"
     if adjusted > alpha:
         if test.equivalent:
-            return NO_SIGNAL, f"No gap larger than {limit}; {smallest}."
+            low, high = test.equivalence_interval
+            return NO_SIGNAL, (
+                f"The test does not reject (adjusted {_p(adjusted)}), and the 90 % interval of the "
+                f"gap, {low:+.1%} to {high:+.1%}, lies inside ±{limit}."
+            )
         return CANNOT_TELL, (
             f"The test does not reject (adjusted {_p(adjusted)}), but a gap of {limit} is not "
             f"excluded; {smallest}."

@@ -212,7 +212,7 @@ def test_arrays_beside_a_table_are_refused():
 def test_split_without_a_part_to_fit_on_is_refused():
     data = make_routing_data(100, random_state=0)
     table = PredictionTable.from_arrays(data.y, confidence=data.confidence)
-    with pytest.raises(ValueError, match="leaves no row to fit"):
+    with pytest.raises(ValueError, match="leaves 0 rows to fit"):
         routing_audit(replace(table, evaluate=np.ones(100, bool)))
 
 
@@ -221,3 +221,33 @@ def test_split_with_one_side_only_is_ignored_with_a_remark():
     audit = routing_audit(data.y, confidence=data.confidence, split=np.ones(200, int), **FAST)
     assert audit.n_evaluated == 200
     assert any("split" in check for check in audit.checks)
+
+
+def test_too_few_rows_are_refused_with_a_number():
+    data = make_routing_data(20, random_state=0)
+    with pytest.raises(ValueError, match="20 rows to evaluate are too few"):
+        routing_audit(data.y, confidence=data.confidence)
+
+
+def test_thirty_rows_are_audited_and_remarked_on():
+    data = make_routing_data(40, random_state=0)
+    audit = routing_audit(
+        data.y, confidence=data.confidence, routing={"z": data.routing[:, 0]}, **FAST
+    )
+    assert audit.features["z"].verdict == "cannot tell"
+    assert any("too few" in check for check in audit.checks)
+
+
+def test_all_right_keeps_the_confidences_as_they_are():
+    data = make_routing_data(200, random_state=0)
+    audit = routing_audit(np.ones(200), confidence=data.confidence, **FAST)
+    assert audit.recommendation.calibrator == "raw"
+
+
+def test_feature_named_like_a_control_is_kept_beside_it():
+    data = make_routing_data(300, n_classes=4, random_state=0)
+    audit = routing_audit(
+        data.labels, logits=data.logits, routing={"margin": data.routing[:, 0]}, **FAST
+    )
+    assert audit.features["margin"].role == "routing"
+    assert audit.features["margin (built in)"].role == "control"

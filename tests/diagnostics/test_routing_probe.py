@@ -7,6 +7,7 @@ from scipy.special import expit, logit
 from scipy.stats import binom
 
 from sk_arcal.diagnostics import routing_probe
+from sk_arcal.diagnostics._routing_probe import _summarise
 
 
 def rows(effect=0.0, n=800, seed=0):
@@ -142,12 +143,14 @@ def test_groups_stay_in_one_fold():
     assert probe(y, confidence, names, groups=group).gain < 0.05
 
 
-def test_rows_that_repeat_each_other_say_less():
-    data = [np.repeat(values, 5) for values in rows(0.2, n=200)]
-    group = np.repeat(np.arange(200), 5)
-    alone, grouped = (probe(*data, groups=g, n_shuffles=1) for g in (None, group))
-    width = [result.gain_high - result.gain_low for result in (alone, grouped)]
-    assert width[1] > 1.5 * width[0]
+def test_interval_of_rows_that_repeat_each_other_is_that_of_the_groups():
+    gains = np.random.default_rng(0).normal(size=50)
+    once = _summarise(gains, np.zeros(1), 1, np.arange(50))
+    often = _summarise(np.repeat(gains, 4), np.zeros(1), 1, np.repeat(np.arange(50), 4))
+    half_width = 1.96 * gains.std() / np.sqrt(50)
+    np.testing.assert_allclose(
+        [once.gain - once.gain_low, often.gain_high - often.gain], half_width
+    )
 
 
 def test_more_rows_than_asked_for_are_thinned():
