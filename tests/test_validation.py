@@ -65,7 +65,7 @@ def test_numbers_of_every_kind_become_a_float_vector(values):
         np.ones((1, 1, 1)),
         scipy.sparse.csr_array(np.ones((2, 1))),
     ],
-    ids=repr,
+    ids=lambda values: type(values).__name__,
 )
 def test_shapes_that_are_no_vector_are_refused(values):
     with pytest.raises(ValueError, match=r"`name` must have shape \(n_samples,\); got shape"):
@@ -87,7 +87,7 @@ def test_shapes_that_are_no_vector_are_refused(values):
         np.zeros(2, dtype=[("a", float)]),
         [object()],
     ],
-    ids=repr,
+    ids=lambda values: type(values).__name__,
 )
 def test_what_holds_no_numbers_is_refused(values):
     with pytest.raises(TypeError, match=r"`name` must hold (real )?numbers; got"):

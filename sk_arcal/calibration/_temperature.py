@@ -31,7 +31,8 @@ class TemperatureScaler(BaseCalibrator):
     confidence_kind : {"auto", "logit", "probability"}, default="auto"
         Scale of the confidence columns. "auto" decides once, in `fit`: probabilities if all
         lie in [0, 1] and, with several columns, sum to one. Pass logits where you can;
-        probabilities that round to 0 or 1 have lost what a temperature needs.
+        probabilities that round to 0 or 1 have lost what a temperature needs, and are read as
+        half the smallest one that did not.
     classes : array-like of shape (n_classes,), default=None
         The class each confidence column stands for, when y may lack one; for a single column
         ``[no_event, event]``.
@@ -90,7 +91,7 @@ class TemperatureScaler(BaseCalibrator):
     >>> y = rng.random(2000) < 1 / (1 + np.exp(-log_odds))
     >>> scaler = TemperatureScaler().fit(3 * log_odds[:, None], y)
     >>> round(scaler.temperature_, 1)
-    3.1
+    3.0
     """
 
     def __init__(

@@ -145,7 +145,7 @@ def routing_probe(
     >>> confidence, feature = rng.beta(6, 2, 1000), rng.random(1000)
     >>> y = rng.random(1000) < np.clip(confidence + 0.3 * (feature - 0.5), 0, 1)
     >>> probe = routing_probe(y, confidence, feature, random_state=0)
-    >>> probe.gain > max(probe.shuffled_gains)
+    >>> bool(probe.gain > max(probe.shuffled_gains))
     True
     """
     event = check_events(y_true)

@@ -23,7 +23,7 @@ def log_loss(y, q):
     return -np.log(np.where(y == 1, q, 1 - q))
 
 
-def written_out(y, base, axes, bandwidths, fit, test):
+def written_out(y, base, axes, bandwidths, fit):
     """Return the corrected base, with the setting of smallest leave-one-out loss."""
     margin = 1 / (len(fit) + 2)
     best, chosen = np.inf, None
@@ -41,21 +41,19 @@ def written_out(y, base, axes, bandwidths, fit, test):
     return chosen
 
 
-def expected_base(y, confidence, fit, test):
+def expected_base(y, confidence, fit):
     scaler = TemperatureScaler().fit(confidence[fit, None], y[fit])
     anchor = scaler.predict_proba(confidence[:, None])[:, 1]
     axis = logit(anchor.clip(1e-4, 1 - 1e-4))
     scott = axis[fit].std() * len(fit) ** (-1 / 5)
     bandwidths = [[scott * multiple] for multiple in (0.5, 1, 2, 4)]
-    return axis, written_out(y, anchor, axis[:, None], bandwidths, fit, test)
+    return axis, written_out(y, anchor, axis[:, None], bandwidths, fit)
 
 
 def test_base_is_the_residual_kernel_on_the_tempered_confidence():
     y, confidence, _, held_out = rows()
     fold = prepare_fold(y, expit(3 * logit(confidence)), held_out)
-    axis, base = expected_base(
-        y, expit(3 * logit(confidence)), np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    )
+    axis, base = expected_base(y, expit(3 * logit(confidence)), np.flatnonzero(~held_out))
     np.testing.assert_allclose(fold.axis, axis, rtol=1e-7)
     np.testing.assert_allclose(fold.base, base, rtol=1e-7)
 
@@ -75,7 +73,7 @@ def test_gain_is_that_of_a_second_kernel_over_the_base():
         bandwidths = [[np.inf, np.inf]]
         bandwidths += [[w * spread, h] for w in (np.inf, 0.5) for h in axis.bandwidths]
         axes = np.column_stack([fold.axis, axis.values])
-        q = written_out(y, fold.base, axes, bandwidths, fold.fit, fold.test)[fold.test]
+        q = written_out(y, fold.base, axes, bandwidths, fold.fit)[fold.test]
         expected[fold.test] = log_loss(y, fold.base)[fold.test] - log_loss(y[fold.test], q)
     np.testing.assert_allclose(gains_over_base(folds, axis), expected, rtol=1e-7, atol=1e-10)
 
