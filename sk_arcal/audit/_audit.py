@@ -117,7 +117,7 @@ def routing_audit(
     --------
     >>> from sk_arcal.audit import routing_audit
     >>> from sk_arcal.datasets import make_routing_data
-    >>> data = make_routing_data(1500, effect="step", random_state=0)
+    >>> data = make_routing_data(1500, effect="step", strength=0.1, random_state=0)
     >>> audit = routing_audit(
     ...     data.y, confidence=data.confidence, routing={"depth": data.routing[:, 0]},
     ...     n_resamples=199, random_state=0)

@@ -101,8 +101,9 @@ class LeaveOneOut:
         )
         found = []
         for bandwidth, total, mass in zip(bandwidths, sums[:, :, 0], masses, strict=True):
-            thin = self.sample_weight @ too_thin(mass, self.min_mass) / self.sample_weight.sum()
-            if thin <= largest_thin_share:
+            thin = np.average(too_thin(mass, self.min_mass), weights=self.sample_weight)
+            # A share of all rows may come out as one and a rounding error.
+            if min(thin, 1) <= largest_thin_share:
                 found += [self._shrunk(bandwidth, total, mass, s) for s in self.shrinkages]
         return found
 

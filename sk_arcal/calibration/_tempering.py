@@ -151,7 +151,10 @@ class _Bracket:
         """Newton's step, at most a factor of four, bisected on visited ground; beta at the root."""
         if gradient == 0:
             return beta
-        step = -gradient / curvature if curvature > 0 else -np.sign(gradient) * np.inf
+        step = -np.sign(gradient) * _LARGEST_FACTOR * beta
+        # A quotient beyond that would be cut to it, and may overflow.
+        if abs(gradient) < abs(step) * curvature:
+            step = -gradient / curvature
         # Newton squares the error, so a step this small has nothing left to gain but rounding.
         if abs(step) <= _STEP_TOLERANCE * beta:
             return beta

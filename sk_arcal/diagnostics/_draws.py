@@ -92,13 +92,13 @@ def _choose_null(null: str, columns: WeightedColumns) -> str:
         return "normal" if null == "normal" else resampling
     if outcomes.n_samples <= _MANY_ROWS:
         return resampling
-    if outcomes.groups is None:
-        # A level may have a handful of errors in a bin however many rows there are in all;
-        # the normal law is wrong in the tail that a maximum over levels and windows looks at.
-        safe = all(feature.level is None for feature in columns.features)
-    else:
+    # A level, or the few rows outside a wide tie, may have a handful of errors in a bin however
+    # many rows there are in all: the normal law is then wrong in the tail that a maximum over
+    # windows looks at (11 % false alarms at 5 % for a mostly-zero routing, 10 000 rows).
+    safe = not any(feature.is_lumpy for feature in columns.features)
+    if outcomes.n_groups is not None:
         width = outcomes.n_bins * columns.n_columns
-        safe = outcomes.groups.max() >= _MANY_GROUPS and width <= _MAX_JOINT_WIDTH
+        safe &= outcomes.n_groups >= _MANY_GROUPS and width <= _MAX_JOINT_WIDTH
     return "normal" if safe else resampling
 
 

@@ -28,6 +28,7 @@ IntArray = NDArray[np.intp]
 
 _OUTER = 0.8
 _TERTILE = 1 / 3
+_WIDE_TIE = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class RoutingFeature:
     def is_ranked(self) -> bool:
         """Whether the order of the routing values is used."""
         return len(self.low) > 0
+
+    @property
+    def is_lumpy(self) -> bool:
+        """Whether levels or a wide tie let few rows of a bin decide its sums."""
+        if self.level is not None or not self.is_ranked:
+            return True
+        return bool((self.high - self.low).max() > _WIDE_TIE)
 
     @property
     def n_columns(self) -> int:

@@ -208,13 +208,26 @@ def test_null_laws_agree():
         assert other.component_pvalues[name] == pytest.approx(pvalue, abs=0.03)
 
 
-def test_many_rows_take_the_normal_law():
-    assert conditional_calibration_test(*_table(20_001), n_resamples=99).null == "normal"
+@pytest.mark.parametrize(
+    ("shape", "null"),
+    [
+        (lambda z: z, "normal"),
+        (lambda z: np.round(z, 2), "normal"),
+        (lambda z: np.round(z).clip(-2, 2), "shuffle"),
+        (lambda z: np.maximum(z, 1), "shuffle"),
+    ],
+)
+def test_many_rows_take_the_normal_law_unless_few_rows_decide(shape, null):
     events, confidence, routing = _table(20_001)
-    levels = np.round(routing).clip(-2, 2)
-    assert (
-        conditional_calibration_test(events, confidence, levels, n_resamples=19).null == "shuffle"
-    )
+    result = conditional_calibration_test(events, confidence, shape(routing), n_resamples=19)
+    assert result.null == null
+
+
+@pytest.mark.parametrize(("n_groups", "null"), [(199, "sign-flip"), (2000, "normal")])
+def test_many_groups_take_the_normal_law(n_groups, null):
+    table = _table(20_001)
+    groups = np.arange(20_001) % n_groups
+    assert conditional_calibration_test(*table, groups=groups, n_resamples=19).null == null
 
 
 # --- groups ---------------------------------------------------------------------------------
