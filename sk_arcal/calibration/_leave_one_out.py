@@ -101,9 +101,9 @@ class LeaveOneOut:
         )
         found = []
         for bandwidth, total, mass in zip(bandwidths, sums[:, :, 0], masses, strict=True):
+            # Exactly one if all rows are thin, which a dot product may overshoot.
             thin = np.average(too_thin(mass, self.min_mass), weights=self.sample_weight)
-            # A share of all rows may come out as one and a rounding error.
-            if min(thin, 1) <= largest_thin_share:
+            if thin <= largest_thin_share:
                 found += [self._shrunk(bandwidth, total, mass, s) for s in self.shrinkages]
         return found
 

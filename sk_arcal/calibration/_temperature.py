@@ -57,7 +57,7 @@ class TemperatureScaler(BaseCalibrator):
         "logit" or "probability", as decided in `fit`.
     n_features_in_ : int
         Number of columns seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where X had any.
 
     Raises

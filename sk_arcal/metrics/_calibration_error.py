@@ -26,9 +26,9 @@ def expected_calibration_error(
 ) -> float:
     r"""Compute the expected calibration error (ECE) of one event.
 
-    The mean over bins of confidence of |event rate - mean confidence|. It is biased upwards:
-    a perfectly calibrated model of 2 500 rows reads about 0.017 with 15 bins. Print it beside
-    :func:`noise_floor`, or use :func:`calibration_error_interval`.
+    The mean over bins of the distance of the event rate from the mean confidence. It is biased
+    upwards: a perfectly calibrated model of 2 500 rows reads about 0.017 with 15 bins. Print it
+    beside :func:`noise_floor`, or use :func:`calibration_error_interval`.
 
     Parameters
     ----------

@@ -486,6 +486,15 @@ def test_residual_kernel_without_routing_is_a_shrunk_kernel_mean_of_residuals():
     np.testing.assert_allclose(kernel.predict_proba(X)[:, 1], expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_kernel_that_reaches_no_neighbour_leaves_the_anchor(seed):
+    X, y = event_data(8, seed=3)
+    weight = np.random.default_rng(seed).random(8)
+    settings = {"anchor": "identity", "bandwidth": 0.1, "min_mass": 1e6, "shrinkage": 0.0}
+    kernel = NWConditionalCalibrator(**settings).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(kernel.decision_function(X), X[:, 0], rtol=1e-12)
+
+
 # --- scale ---------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 
 from sk_arcal.calibration import CalibrationWarning
 from sk_arcal.calibration._tempering import (
+    _Bracket,
     _class_moments,
     _event_moments,
     fit_temperature,
@@ -172,6 +173,12 @@ def test_logits_of_any_size_give_a_finite_fit(rows, scale):
     logits, y, weight = rows()
     fit = fit_temperature(scale * logits, y, weight)
     assert np.isfinite([fit.temperature, fit.loss]).all()
+
+
+@pytest.mark.parametrize(("gradient", "expected"), [(1e-5, 0.25), (-1e-5, 4.0)])
+@pytest.mark.parametrize("curvature", [0.0, 1e-320, 1e-9])
+def test_step_where_the_loss_is_all_but_straight_is_a_factor_of_four(gradient, curvature, expected):
+    assert _Bracket(1e-3, 1e3).next_point(1.0, gradient, curvature) == expected
 
 
 def test_one_row():
