@@ -84,13 +84,13 @@ def routing_permutation_test(
     *It can reject models whose routing says nothing.* With ``value="accuracy"`` it rejects 88 % of
     overconfident models with routing correlated .95 with the confidence, 17 % at correlation .5,
     and 34 % of calibrated models at .95; with ``value="residual"`` 37 %, 9 % and 4 %. The default
-    value keeps 5 % there, but rejects 12 % if the calibration curve is wavy (40 % at 10 000 rows)
-    and 69 % if the routing also follows that wave (100 % at 10 000 rows).
+    value keeps 5 % there, but rejects 14 % if the calibration curve is wavy (40 % at 10 000 rows)
+    and 68 % if the routing also follows that wave (100 % at 10 000 rows).
 
-    *It overlooks most effects that are not a shift of the same sign at every confidence.* A shift
-    of the outer tertiles by 3 points it finds in 71 % (conditional test: 93 %); a U-shape in 4 %
-    (79 %); one bad expert of eight in 4 % (CTEXP %); a trend among confident rows only in 18 %
-    (CTHALF %). With ``statistic="max_gap"`` the shift is found in 12 %.
+    *It overlooks many effects.* In brackets, what :func:`conditional_calibration_test` finds: a
+    shift of the outer tertiles by 3 points 71 % (94 %), a U-shape 4 % (79 %), one bad expert of
+    eight 4 % (57 %), a trend among confident rows only (5000 rows) 17 % (46 %), a bad top tenth of
+    the routing 16 % (54 %). With ``statistic="max_gap"`` the shift is found in 12 %.
 
     Parameters
     ----------
