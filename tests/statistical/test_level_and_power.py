@@ -134,10 +134,11 @@ def test_gap_interval_covers_the_true_gap(gap):
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.05, 0.06])
-def test_gap_estimate_is_unbiased(gap):
+def test_gap_estimate_is_unbiased_to_three_percent(gap):
+    # rows are ranked by an estimate of their rank at equal confidence, which dilutes a gap a little
     estimate = with_gap(gap)["gap"]
     error = estimate.std() / np.sqrt(len(estimate))
-    assert abs(estimate.mean() - gap) <= 4 * error
+    assert abs(estimate.mean() - gap) <= 0.03 * gap + 3 * error
 
 
 def test_power_at_the_minimum_detectable_gap_is_as_predicted():
