@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+# As a module: a ufunc that stands in __main__ cannot be sent to worker processes.
+from scipy import special
 
 from benchmarks.scenarios import (
     ALTERNATIVES,
@@ -174,7 +176,7 @@ def gap_row(n: int, replicate: int, gap: float, delta: float, n_resamples: int) 
         "gap": result.gap,
         "se": result.gap_se,
         "detectable": result.min_detectable_gap,
-        "predicted": float(ndtr(gap / result.gap_se - 1.96)),
+        "predicted": float(special.ndtr(gap / result.gap_se - 1.96)),
         "excludes_zero": float(low > 0 or high < 0),
         "covered": float(low <= simulation.gap() <= high),
         "rejected": float(result.pvalue <= 0.05),
