@@ -12,7 +12,7 @@ Every axis may be off (infinite bandwidth), so the arms are nested.
   best moves along single axes are taken together as long as the loss falls. Then columns are
   switched off one by one, so that every number of columns has its best setting. No step depends
   on the order of the columns.
-- *One-standard-error rule.* The first arm within `n_standard_errors` of the lowest loss wins, by
+- *Standard-error rule.* The first arm within `n_standard_errors` of the lowest loss wins, by
   the standard error of the paired difference. Where routing has the lowest loss the slack is
   :math:`\sqrt{1 + 2 \log m}` times wider: the best of m useless columns gains about that much
   more than one. Inside an arm the least complex setting within half a slack is taken: a

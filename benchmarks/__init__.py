@@ -1,0 +1,1 @@
+"""Committed measurements; each file is one command."""
