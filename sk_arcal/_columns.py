@@ -21,6 +21,9 @@ IndexArray = NDArray[np.intp]
 
 _KIND_OF_PREFIX = {"logit__": "logit", "proba__": "probability"}
 ROUTING_PREFIX = "routing__"
+# Written expert__<expert>__<class> and gate__<expert>; one model's parts, never its confidence.
+EXPERT_PREFIX, GATE_PREFIX = "expert__", "gate__"
+_NO_CONFIDENCE = (ROUTING_PREFIX, EXPERT_PREFIX, GATE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +168,13 @@ def resolve_columns(
     if confidence_columns is None:
         confidence = _default_confidence(n_features, names, n_classes)
     else:
-        confidence = _positions(confidence_columns, X, n_features, names, "confidence_columns")
+        confidence = positions(confidence_columns, X, n_features, names, "confidence_columns")
     if confidence.size == 0:
         raise ValueError("`confidence_columns` selects no column; at least one is needed.")
     if routing_columns is None:
         routing = np.setdiff1d(np.arange(n_features), confidence)
     else:
-        routing = _positions(routing_columns, X, n_features, names, "routing_columns")
+        routing = positions(routing_columns, X, n_features, names, "routing_columns")
     both = np.intersect1d(confidence, routing)
     if both.size:
         raise ValueError(
@@ -205,7 +208,7 @@ def _default_confidence(n_features: int, names: Sequence[str] | None, n_classes:
     named = found["logit__"] or found["proba__"]
     if named:
         return np.array(named, dtype=np.intp)
-    free = [i for i, name in enumerate(names) if not name.startswith(ROUTING_PREFIX)]
+    free = [i for i, name in enumerate(names) if not name.startswith(_NO_CONFIDENCE)]
     wanted = n_classes if n_classes > 2 else 1
     if len(free) < wanted:
         beside = " beside the routing columns" if len(free) < n_features else ""
@@ -217,9 +220,10 @@ def _default_confidence(n_features: int, names: Sequence[str] | None, n_classes:
     return np.array(free[:wanted], dtype=np.intp)
 
 
-def _positions(
+def positions(
     selector: Selector, X: Any, n_features: int, names: Sequence[str] | None, parameter: str
 ) -> IndexArray:
+    """Return the positions that a selector names, in its order; errors name `parameter`."""
     if callable(selector):
         selector = selector(X)
     if isinstance(selector, slice):

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -14,10 +14,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from sk_arcal._columns import ColumnRoles, Selector, resolve_columns, table_names
 from sk_arcal._validation import FloatArray, check_option, check_weights
 from sk_arcal.calibration._classes import align_classes, read_classes, refuse_gaps
+from sk_arcal.calibration._persistence import PersistentCalibrator
 from sk_arcal.calibration._scale import KINDS, ConfidenceScale, refuse_hidden_classes
 
 
-class BaseCalibrator(ClassifierMixin, BaseEstimator):
+class BaseCalibrator(ClassifierMixin, PersistentCalibrator):
     """Base class of the calibrators.
 
     A method supplies ``_fit(logits, routing, y, sample_weight)`` and
@@ -86,9 +87,9 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
             labels,
             classes,
             self.column_roles_.named_classes,
-            len(self.column_roles_.confidence),
+            self._n_scores(),
         )
-        self._set_scale(values[:, self.column_roles_.confidence])
+        self._set_scale(values)
         self._fit(*self._split(values), codes, weight)
         return self
 
@@ -213,7 +214,11 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
             if self.classes is None:
                 refuse_gaps(classes, self.n_features_in_)
 
-    def _set_scale(self, confidence: NDArray[Any]) -> None:
+    def _n_scores(self) -> int:
+        """Return how many columns stand for the classes: one for an event, else one each."""
+        return len(self.column_roles_.confidence)
+
+    def _set_scale(self, X: NDArray[Any], stacklevel: int = 5) -> None:
         """Decide once whether confidences are logits or probabilities."""
         stated = self.column_roles_.named_kind or self.confidence_kind
         if self.confidence_kind not in ("auto", stated):
@@ -221,17 +226,21 @@ class BaseCalibrator(ClassifierMixin, BaseEstimator):
                 f"`confidence_kind` is {self.confidence_kind!r}, but the confidence columns are "
                 f"named as {stated}s."
             )
-        self._scale = ConfidenceScale.decide(confidence, stated)
+        confidence = X[:, self.column_roles_.confidence]
+        self._scale = ConfidenceScale.decide(confidence, stated, stacklevel=stacklevel)
         self.confidence_kind_ = self._scale.kind
 
     def _split(self, X: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """Return log-odds (n_samples,) or class logits (n_samples, n_classes), and routing."""
         logits = self._scale.to_logits(X[:, self.column_roles_.confidence])
-        routing = X[:, self.column_roles_.routing].astype(np.float64)
+        return self._by_class(logits), X[:, self.column_roles_.routing].astype(np.float64)
+
+    def _by_class(self, logits: FloatArray) -> FloatArray:
+        """Return columns in the order of ``classes_``, and log-odds if there are two of them."""
         if logits.shape[1] == 1:
-            return logits[:, 0] if self._order[-1] == 1 else -logits[:, 0], routing
+            return logits[:, 0] if self._order[-1] == 1 else -logits[:, 0]
         logits = logits[:, self._order]
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits, routing
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
 
 def _blame_text_columns(X: Any, error: ValueError) -> None:

@@ -97,7 +97,7 @@ def _column_classes(
         return _classes_from_names(labels, named)
     if len(labels) == n_classes:
         # A single column named after the first class is the score of that class.
-        swapped = named is not None and n_columns == 1 and named[0] == _name(labels[0])
+        swapped = named is not None and n_columns == 1 and named[0] == label_name(labels[0])
         return labels[::-1] if swapped else labels
     if n_columns == 1 or (n_columns == 2 and len(labels) > 2):
         return _refuse_for_an_event(labels, n_columns)
@@ -110,7 +110,7 @@ def _column_classes(
 
 
 def _classes_from_names(labels: NDArray[Any], named: tuple[str, ...]) -> NDArray[Any]:
-    by_name = {_name(label): label for label in labels.tolist()}
+    by_name = {label_name(label): label for label in labels.tolist()}
     unknown = sorted(set(by_name) - set(named))
     if unknown:
         raise ValueError(
@@ -127,7 +127,7 @@ def _classes_from_names(labels: NDArray[Any], named: tuple[str, ...]) -> NDArray
     return np.asarray(found, dtype=None if labels.dtype.kind in "US" else labels.dtype)
 
 
-def _name(label: Any) -> str:
+def label_name(label: Any) -> str:
     """Return what a column of this label is called; the label 1.0 is that of column 1."""
     return f"{label:.0f}" if isinstance(label, float) and label.is_integer() else str(label)
 

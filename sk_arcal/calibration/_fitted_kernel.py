@@ -9,9 +9,11 @@ from sk_arcal._smoothing import kernel_sums, leave_one_out_sums
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._kernel_axes import KernelAxes
 from sk_arcal.calibration._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._plain_state import register_helper
 from sk_arcal.calibration._residual_kernel import corrected_probability, too_thin
 
 
+@register_helper
 @dataclass(frozen=True, slots=True)
 class FittedKernel:
     """Rows, bandwidths and shrinkage.

@@ -12,6 +12,7 @@ import numpy as np
 from sk_arcal._numeric import clipped_logit
 from sk_arcal._smoothing import axis_deviation
 from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._plain_state import register_helper
 
 CONFIDENCE_AXES = ("logit", "probability", "rank")
 ROUTING_AXES = ("rank", "standardized")
@@ -20,6 +21,7 @@ ROUTING_AXES = ("rank", "standardized")
 _LOGIT_MARGIN = 1e-4
 
 
+@register_helper
 @dataclass(frozen=True, slots=True)
 class RankAxis:
     r"""Weighted mid-rank :math:`(\sum_{x_j < x} w_j + \frac12 \sum_{x_j = x} w_j) / \sum_j w_j`.
@@ -42,6 +44,7 @@ class RankAxis:
         return np.interp(column, self.values, self.ranks)
 
 
+@register_helper
 @dataclass(frozen=True, slots=True)
 class StandardAxis:
     """Distance from the weighted mean in weighted standard deviations; 0 if there are none."""
@@ -62,6 +65,7 @@ class StandardAxis:
         return (column - self.mean) / self.deviation
 
 
+@register_helper
 class KernelAxes:
     """Positions of rows: confidence first, then each routing column.
 

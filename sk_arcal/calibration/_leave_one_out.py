@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sk_arcal._smoothing import leave_one_out_sums
 from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._plain_state import register_helper
 from sk_arcal.calibration._residual_kernel import corrected_probability, log_loss, too_thin
 
 
@@ -42,6 +43,7 @@ class Trial:
         return int(np.isfinite(self.bandwidth[1:]).sum())
 
 
+@register_helper
 @dataclass(frozen=True, slots=True)
 class LeaveOneOut:
     """Everything the leave-one-out loss of a setting depends on.

@@ -39,14 +39,24 @@ class ConfidenceScale:
         What a probability of 0 is read as.
     smallest_rest : float
         What 1 - p is read as where the probability p of an event is 1.
+    role : {"confidence", "expert"}
+        Whose columns these are; errors name the parameter ``<role>_kind``.
     """
 
     kind: str
     smallest: float
     smallest_rest: float
+    role: str = "confidence"
 
     @classmethod
-    def decide(cls, confidence: NDArray[Any], stated: str) -> Self:
+    def decide(
+        cls,
+        confidence: NDArray[Any],
+        stated: str,
+        *,
+        role: str = "confidence",
+        stacklevel: int = 5,
+    ) -> Self:
         """Decide from the rows of `fit`.
 
         Parameters
@@ -55,6 +65,10 @@ class ConfidenceScale:
             Confidence columns.
         stated : {"auto", "logit", "probability"}
             What parameters or column names say.
+        role : {"confidence", "expert"}, default="confidence"
+            Whose columns these are.
+        stacklevel : int, default=5
+            Whom warnings blame; the default is right two calls below a user's.
 
         Returns
         -------
@@ -66,16 +80,16 @@ class ConfidenceScale:
         ValueError
             If probabilities leave [0, 1] or do not sum to one.
         """
-        kind = _apparent_kind(confidence) if stated == "auto" else stated
+        kind = _apparent_kind(confidence, role, stacklevel) if stated == "auto" else stated
         if kind == "logit":
-            return cls(kind, 0.0, 0.0)
-        confidence = checked_probabilities(confidence)
-        _warn_if_saturated(confidence)
+            return cls(kind, 0.0, 0.0, role)
+        confidence = checked_probabilities(confidence, role)
+        _warn_if_saturated(confidence, stacklevel)
         rest = 0.0
         if confidence.shape[1] == 1:
             resolution = float(np.finfo(confidence.dtype).eps) / 4
             rest = max(_read_zero_as(1 - confidence), resolution)
-        return cls(kind, _read_zero_as(confidence), rest)
+        return cls(kind, _read_zero_as(confidence), rest, role)
 
     def to_logits(self, confidence: NDArray[Any]) -> FloatArray:
         """Return log-odds of a single column, or one logit per column.
@@ -97,14 +111,14 @@ class ConfidenceScale:
         """
         if self.kind == "logit":
             return np.clip(confidence.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
-        probability = checked_probabilities(confidence).astype(np.float64)
+        probability = checked_probabilities(confidence, self.role).astype(np.float64)
         logits = np.log(np.maximum(probability, self.smallest))
         if confidence.shape[1] == 1:
             logits -= np.log(np.maximum(1 - probability, self.smallest_rest))
         return logits
 
 
-def _apparent_kind(confidence: NDArray[Any]) -> str:
+def _apparent_kind(confidence: NDArray[Any], role: str, stacklevel: int) -> str:
     if _is_outside(confidence).any():
         return "logit"
     total = confidence.sum(axis=1, dtype=np.float64)
@@ -112,12 +126,12 @@ def _apparent_kind(confidence: NDArray[Any]) -> str:
     if confidence.shape[1] > 1 and off.any():
         row = int(np.flatnonzero(off)[0])
         warnings.warn(
-            f"The {confidence.shape[1]} confidence columns lie in [0, 1], but row {row} sums to "
-            f"{total[row]:.4g}. They are taken for logits; say confidence_kind='logit' if they "
+            f"The {confidence.shape[1]} {role} columns lie in [0, 1], but row {row} sums to "
+            f"{total[row]:.4g}. They are taken for logits; say {role}_kind='logit' if they "
             "are. If they are probabilities and y lacks a class of the model, name all: "
             "classes=[...]. Probabilities that need not sum to one have to be turned into logits.",
             CalibrationWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
         return "logit"
     return "probability"
@@ -127,14 +141,14 @@ def _is_outside(confidence: NDArray[Any]) -> NDArray[np.bool_]:
     return (confidence < -ROUNDING) | (confidence > 1 + ROUNDING)
 
 
-def checked_probabilities(confidence: NDArray[Any]) -> NDArray[Any]:
+def checked_probabilities(confidence: NDArray[Any], role: str = "confidence") -> NDArray[Any]:
     """Return entries in [0, 1]; raise if they are not, or rows of several do not sum to one."""
     outside = _is_outside(confidence)
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise ValueError(
-            f"Confidences are probabilities here, but row {row} holds {confidence[row, column]}. "
-            "For logits set confidence_kind='logit' before `fit`."
+            f"{role.capitalize()}s are probabilities here, but row {row} holds "
+            f"{confidence[row, column]}. For logits set {role}_kind='logit' before `fit`."
         )
     if confidence.shape[1] > 1:
         total = confidence.sum(axis=1, dtype=np.float64)
@@ -143,7 +157,7 @@ def checked_probabilities(confidence: NDArray[Any]) -> NDArray[Any]:
             row = int(np.flatnonzero(off)[0])
             raise ValueError(
                 f"Class probabilities must sum to one; row {row} sums to {total[row]:.4g}. "
-                "For logits set confidence_kind='logit'."
+                f"For logits set {role}_kind='logit'."
             )
     return np.clip(confidence, 0, 1)
 
@@ -157,7 +171,7 @@ def _read_zero_as(probability: NDArray[Any]) -> float:
     return half if (probability == 0).any() else min(half, _SMALLEST_UNSEEN)
 
 
-def _warn_if_saturated(confidence: NDArray[Any]) -> None:
+def _warn_if_saturated(confidence: NDArray[Any], stacklevel: int) -> None:
     rounded = confidence == 0
     if confidence.shape[1] == 1:
         # With several columns the others still say how near to 1 a probability was.
@@ -169,7 +183,7 @@ def _warn_if_saturated(confidence: NDArray[Any]) -> None:
             f"{share:.0%} of the rows hold a probability of exactly {words}, so how sure the "
             "model was there is lost to rounding. Pass logits, or probabilities in float64.",
             CalibrationWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 

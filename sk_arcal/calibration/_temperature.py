@@ -6,9 +6,13 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_arcal._columns import Selector
-from sk_arcal._validation import FloatArray, check_integer, check_number
+from sk_arcal._validation import FloatArray, check_integer
 from sk_arcal.calibration._base import BaseCalibrator
-from sk_arcal.calibration._tempering import fit_temperature, warn_at_bound
+from sk_arcal.calibration._tempering import (
+    check_temperature_bounds,
+    fit_temperature,
+    warn_at_bound,
+)
 
 
 class TemperatureScaler(BaseCalibrator):
@@ -116,9 +120,9 @@ class TemperatureScaler(BaseCalibrator):
     def _fit(
         self, logits: FloatArray, routing: FloatArray, y: FloatArray, sample_weight: FloatArray
     ) -> None:
-        low, high = self._checked_bounds()
+        bounds = check_temperature_bounds(self.bounds)
         max_iter = check_integer("max_iter", self.max_iter, low=1)
-        fit = fit_temperature(logits, y, sample_weight, bounds=(low, high), max_iter=max_iter)
+        fit = fit_temperature(logits, y, sample_weight, bounds=bounds, max_iter=max_iter)
         warn_at_bound(fit)
         if not fit.converged:
             warnings.warn(
@@ -129,14 +133,6 @@ class TemperatureScaler(BaseCalibrator):
         self.temperature_ = fit.temperature
         self.loss_ = fit.loss
         self.n_iter_ = fit.n_iter
-
-    def _checked_bounds(self) -> tuple[float, float]:
-        try:
-            low, high = self.bounds
-        except (TypeError, ValueError):
-            raise ValueError(f"`bounds` must be two temperatures; got {self.bounds!r}.") from None
-        low = check_number("bounds[0]", low, low=0, strict=True)
-        return low, check_number("bounds[1]", high, low=low, strict=True)
 
     def _calibrated_logits(self, logits: FloatArray, routing: FloatArray) -> FloatArray:
         return logits / self.temperature_

@@ -13,12 +13,13 @@ Source: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, se
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from sk_arcal._numeric import row_blocks
-from sk_arcal._validation import FloatArray
+from sk_arcal._validation import FloatArray, check_number
 from sk_arcal.calibration._warning import CalibrationWarning
 
 _STEP_TOLERANCE = 1e-9
@@ -103,6 +104,16 @@ def fit_temperature(
     return TemperatureFit(temperature, float(loss), n_iter, proposal == beta, bound, cause)
 
 
+def check_temperature_bounds(bounds: Any) -> tuple[float, float]:
+    """Return the parameter `bounds` as two temperatures, or say what they have to be."""
+    try:
+        low, high = bounds
+    except (TypeError, ValueError):
+        raise ValueError(f"`bounds` must be two temperatures; got {bounds!r}.") from None
+    low = check_number("bounds[0]", low, low=0, strict=True)
+    return low, check_number("bounds[1]", high, low=low, strict=True)
+
+
 _CAUSES = {
     "unranked": "the confidence ranks backwards or not at all (rows it is sure of are wrong more "
     "often). Usual causes: the wrong column, the probability of the other class, or labels out of "
@@ -114,12 +125,13 @@ _CAUSES = {
 }
 
 
-def warn_at_bound(fit: TemperatureFit, *, stacklevel: int = 4) -> None:
+def warn_at_bound(
+    fit: TemperatureFit, *, name: str = "The temperature", stacklevel: int = 4
+) -> None:
     """Say what a temperature at its bound usually means; the default blames the caller of `fit`."""
     if fit.cause is not None:
         warnings.warn(
-            f"The temperature stopped at its {fit.bound} bound, {fit.temperature:g}: "
-            f"{_CAUSES[fit.cause]}",
+            f"{name} stopped at its {fit.bound} bound, {fit.temperature:g}: {_CAUSES[fit.cause]}",
             CalibrationWarning,
             stacklevel=stacklevel,
         )
