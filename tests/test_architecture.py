@@ -32,6 +32,8 @@ TABLES = {"pandas", "jinja2", "markupsafe", "tqdm", "polars", "pyarrow"}
 TORCH = {"torch", "skorch", "safetensors", "cloudpickle", "transformers", "accelerate"}
 
 ROOMS_WITH_TORCH = {"feature_extraction", "models"}
+# The one calibrator that is trained by gradients; its loop, and nothing around it, needs torch.
+LEAVES_WITH_TORCH = {"sk_arcal.calibration._mlp_training"}
 ROOMS_WITH_DRAWING = {"displays", "audit"}
 ROOMS_WITHOUT_SKLEARN = {"_validation", "_numeric", "metrics"}
 
@@ -163,19 +165,21 @@ def misplaced_dependencies(modules: list[Module]) -> list[str]:
         f"{module.at(item.line)} imports {item.target}: {reason}"
         for module in modules
         for item in module.imports
-        if (reason := _objection(module.room, item))
+        if (reason := _objection(module, item))
     ]
 
 
-def _objection(room: str, item: Import) -> str:
-    package = item.package
+def _objection(module: Module, item: Import) -> str:
+    package, room = item.package, module.room
     optional = DRAWING | TABLES | TORCH
     if not package or package == "sk_arcal" or package in sys.stdlib_module_names:
         return ""
     if package not in REQUIRED | optional:
         return "not a dependency of this library"
-    if package in TORCH:
-        return "" if room in ROOMS_WITH_TORCH else "torch stays at the edge"
+    if package in TORCH and room in ROOMS_WITH_TORCH:
+        return ""
+    if package in TORCH and module.name not in LEAVES_WITH_TORCH:
+        return "torch stays at the edge"
     if package in DRAWING and room not in ROOMS_WITH_DRAWING:
         return "only displays and the report draw"
     if package in optional and not item.deferred:
@@ -304,6 +308,7 @@ LAWFUL = {
         "if TYPE_CHECKING:\n    import pandas\n"
         "class C(BaseEstimator):\n    def fit(self):\n        return self._own\n"
     ),
+    "calibration/_mlp_training.py": "def train():\n    import torch\n",
     "displays/__init__.py": '"""Draw."""\n__all__ = []\n',
     "displays/_a.py": (
         'def plot():\n    return import_optional("matplotlib.pyplot", extra="report", caller="x")\n'
@@ -346,6 +351,11 @@ FAULTS = {
         misplaced_dependencies,
         "calibration/_base.py",
         "def f():\n    import torch\n",
+    ),
+    "torch at import of the leaf that trains": (
+        misplaced_dependencies,
+        "calibration/_mlp_training.py",
+        "import torch\n",
     ),
     "matplotlib in a metric": (
         misplaced_dependencies,

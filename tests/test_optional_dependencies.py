@@ -138,6 +138,47 @@ MISSING = {
 }
 
 
+@pytest.mark.parametrize("package", ["torch", "skorch"])
+def test_network_needs_the_extra_to_fit_only(package):
+    code = f"""
+from sk_arcal import CapacityMatchedMLP
+Absent.find_spec = lambda self, name, path=None, target=None: refuse(name)
+def refuse(name):
+    if name.split(".")[0] == {package!r}:
+        raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+model = CapacityMatchedMLP(confidence_columns=0, confidence_kind="logit")
+try:
+    model.fit(X, y)
+except ImportError as error:
+    print(error)
+"""
+    assert run_python(BARE_INSTALL + DATA + code) == (
+        f"CapacityMatchedMLP needs {package}, which is not installed. "
+        'Install it with: pip install "sk-arcal[torch]"'
+    )
+
+
+def test_fitted_network_predicts_in_a_bare_install(tmp_path):
+    path = tmp_path / "model.pickle"
+    fit = f"""
+import pickle
+from pathlib import Path
+from sk_arcal import CapacityMatchedMLP
+model = CapacityMatchedMLP(confidence_columns=0, confidence_kind="logit", random_state=0)
+Path({str(path)!r}).write_bytes(pickle.dumps(model.fit(X, y)))
+print(model.best_iter_ > 0, model.predict_proba(X)[:, 1].sum().hex())
+"""
+    predict = f"""
+import pickle, sys
+from pathlib import Path
+model = pickle.loads(Path({str(path)!r}).read_bytes())
+print("torch" not in sys.modules, model.predict_proba(X)[:, 1].sum().hex())
+"""
+    fitted = run_python(DATA + fit)
+    assert fitted.startswith("True ")
+    assert run_python(BARE_INSTALL + DATA + predict) == fitted
+
+
 @pytest.mark.parametrize("caller", MISSING)
 def test_missing_extra_is_one_sentence_with_the_install_line(caller):
     statement, package = MISSING[caller]
