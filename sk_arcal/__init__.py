@@ -12,7 +12,12 @@ __version__ = "0.1.0.dev0"
 
 # public name -> the package it lives in
 _HOMES = {
+    "AdversarialReweightCalibrator": "calibration",
+    "CapacityMatchedMLP": "calibration",
+    "ExpertTemperatureScaler": "calibration",
     "NWConditionalCalibrator": "calibration",
+    "RoutingCalibratedClassifierCV": "calibration",
+    "StructuredScaler": "calibration",
     "TemperatureScaler": "calibration",
     "columns": "calibration",
     "conditional_calibration_test": "diagnostics",
@@ -21,7 +26,12 @@ _HOMES = {
 _PACKAGES = ("audit", "calibration", "datasets", "diagnostics", "displays", "metrics")
 
 __all__ = [
+    "AdversarialReweightCalibrator",
+    "CapacityMatchedMLP",
+    "ExpertTemperatureScaler",
     "NWConditionalCalibrator",
+    "RoutingCalibratedClassifierCV",
+    "StructuredScaler",
     "TemperatureScaler",
     "audit",
     "calibration",
