@@ -33,7 +33,7 @@ TORCH = {"torch", "skorch", "safetensors", "cloudpickle", "transformers", "accel
 
 ROOMS_WITH_TORCH = {"feature_extraction", "models"}
 # The one calibrator that is trained by gradients; its loop, and nothing around it, needs torch.
-LEAVES_WITH_TORCH = {"sk_arcal.calibration._mlp_training"}
+LEAVES_WITH_TORCH = {"sk_arcal.calibration._network._mlp_training"}
 ROOMS_WITH_DRAWING = {"displays", "audit"}
 ROOMS_WITHOUT_SKLEARN = {"_validation", "_numeric", "metrics"}
 
@@ -308,7 +308,7 @@ LAWFUL = {
         "if TYPE_CHECKING:\n    import pandas\n"
         "class C(BaseEstimator):\n    def fit(self):\n        return self._own\n"
     ),
-    "calibration/_mlp_training.py": "def train():\n    import torch\n",
+    "calibration/_network/_mlp_training.py": "def train():\n    import torch\n",
     "displays/__init__.py": '"""Draw."""\n__all__ = []\n',
     "displays/_a.py": (
         'def plot():\n    return import_optional("matplotlib.pyplot", extra="report", caller="x")\n'
@@ -354,7 +354,7 @@ FAULTS = {
     ),
     "torch at import of the leaf that trains": (
         misplaced_dependencies,
-        "calibration/_mlp_training.py",
+        "calibration/_network/_mlp_training.py",
         "import torch\n",
     ),
     "matplotlib in a metric": (

@@ -10,7 +10,7 @@ from sk_arcal.calibration._cross_fitted import RoutingCalibratedClassifierCV
 from sk_arcal.calibration._expert_temperature import ExpertTemperatureScaler
 from sk_arcal.calibration._mlp import CapacityMatchedMLP
 from sk_arcal.calibration._nadaraya_watson import NWConditionalCalibrator
-from sk_arcal.calibration._persistence import calibrator_from_dict
+from sk_arcal.calibration._saving._persistence import calibrator_from_dict
 from sk_arcal.calibration._structured import StructuredScaler
 from sk_arcal.calibration._temperature import TemperatureScaler
 from sk_arcal.calibration._warning import CalibrationWarning

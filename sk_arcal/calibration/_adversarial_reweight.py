@@ -13,19 +13,19 @@ from sk_arcal._validation import (
     FloatArray,
     check_weights,
 )
-from sk_arcal.calibration._adversarial_settings import Settings, read_settings
-from sk_arcal.calibration._adversarial_training import (
+from sk_arcal.calibration._adversary._adversarial_settings import Settings, read_settings
+from sk_arcal.calibration._adversary._adversarial_training import (
     Training,
     cell_features,
     routing_of,
 )
-from sk_arcal.calibration._dealt_folds import merge_equal_rows
-from sk_arcal.calibration._experts import ExpertCalibrator
-from sk_arcal.calibration._mixture import Mixture, from_scores
-from sk_arcal.calibration._rank_basis import RankBasis
-from sk_arcal.calibration._relevant_rows import gate_disagreement, mixture_regret
-from sk_arcal.calibration._ridge_search import search_ridge
-from sk_arcal.calibration._temperature_map import TemperatureMap
+from sk_arcal.calibration._adversary._rank_basis import RankBasis
+from sk_arcal.calibration._adversary._relevant_rows import gate_disagreement, mixture_regret
+from sk_arcal.calibration._adversary._ridge_search import search_ridge
+from sk_arcal.calibration._adversary._temperature_map import TemperatureMap
+from sk_arcal.calibration._distinct_rows import merge_equal_rows
+from sk_arcal.calibration._mixture._experts import ExpertCalibrator
+from sk_arcal.calibration._mixture._mixture import Mixture, from_scores
 from sk_arcal.calibration._tempering import warn_at_bound
 
 

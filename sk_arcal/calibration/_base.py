@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from sk_arcal._columns import ColumnRoles, Selector, resolve_columns, table_names
 from sk_arcal._validation import FloatArray, check_option, check_weights
 from sk_arcal.calibration._classes import align_classes, read_classes, refuse_gaps
-from sk_arcal.calibration._persistence import PersistentCalibrator
+from sk_arcal.calibration._saving._persistence import PersistentCalibrator
 from sk_arcal.calibration._scale import KINDS, ConfidenceScale, refuse_hidden_classes
 
 

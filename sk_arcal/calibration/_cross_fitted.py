@@ -12,10 +12,15 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sk_arcal._validation import FloatArray, check_option, check_weights
-from sk_arcal.calibration._out_of_fold import CrossFitting, FoldData, IndexArray, split_rows
-from sk_arcal.calibration._persistence import PlainState
-from sk_arcal.calibration._score_columns import RESPONSES, CalibratedPair
-from sk_arcal.calibration._wrapped_parts import (
+from sk_arcal.calibration._saving._persistence import PlainState
+from sk_arcal.calibration._wrapping._out_of_fold import (
+    CrossFitting,
+    FoldData,
+    IndexArray,
+    split_rows,
+)
+from sk_arcal.calibration._wrapping._score_columns import RESPONSES, CalibratedPair
+from sk_arcal.calibration._wrapping._wrapped_parts import (
     Parts,
     all_classes,
     combined_inputs,

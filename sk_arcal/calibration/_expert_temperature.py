@@ -9,8 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_arcal._columns import Selector
 from sk_arcal._validation import FloatArray, check_integer, check_option
-from sk_arcal.calibration._experts import ExpertCalibrator
-from sk_arcal.calibration._mixture import Mixture, from_scores
+from sk_arcal.calibration._mixture._experts import ExpertCalibrator
+from sk_arcal.calibration._mixture._mixture import Mixture, from_scores
 from sk_arcal.calibration._tempering import (
     TemperatureFit,
     check_temperature_bounds,

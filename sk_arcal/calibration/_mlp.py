@@ -14,15 +14,20 @@ from sk_arcal._validation import (
 )
 from sk_arcal.calibration._base import BaseCalibrator
 from sk_arcal.calibration._lift import LIFTS, lift_top_label
-from sk_arcal.calibration._mlp_network import InputScale, Network, count_parameters, matched_width
-from sk_arcal.calibration._mlp_rows import (
+from sk_arcal.calibration._network._mlp_network import (
+    InputScale,
+    Network,
+    count_parameters,
+    matched_width,
+)
+from sk_arcal.calibration._network._mlp_rows import (
     LARGEST_OFFSET,
     DistinctRows,
     event_log_odds,
     orientation,
 )
-from sk_arcal.calibration._mlp_training import Rows, Schedule, train_and_judge
-from sk_arcal.calibration._shuffled_profiles import ProfilePool
+from sk_arcal.calibration._network._mlp_training import Rows, Schedule, train_and_judge
+from sk_arcal.calibration._network._shuffled_profiles import ProfilePool
 from sk_arcal.calibration._tempering import fit_temperature, warn_at_bound
 
 _CONTROLS = ("confidence_only", "shuffled_routing")

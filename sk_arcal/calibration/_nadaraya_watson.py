@@ -11,12 +11,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sk_arcal._columns import Selector
 from sk_arcal._numeric import top_probability
 from sk_arcal._validation import FloatArray, check_integer, check_number, check_option
-from sk_arcal.calibration._bandwidth import check_bandwidth, select_setting
-from sk_arcal.calibration._bandwidth_search import SHRINKAGES
+from sk_arcal.calibration._axes import ROUTING_AXES
 from sk_arcal.calibration._base import BaseCalibrator
-from sk_arcal.calibration._fitted_kernel import FittedKernel
-from sk_arcal.calibration._kernel_axes import CONFIDENCE_AXES, ROUTING_AXES, KernelAxes
-from sk_arcal.calibration._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._kernel._bandwidth import check_bandwidth, select_setting
+from sk_arcal.calibration._kernel._bandwidth_search import SHRINKAGES
+from sk_arcal.calibration._kernel._fitted_kernel import FittedKernel
+from sk_arcal.calibration._kernel._kernel_axes import CONFIDENCE_AXES, KernelAxes
+from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
 from sk_arcal.calibration._lift import LIFTS, lift_top_label
 from sk_arcal.calibration._tempering import fit_temperature, warn_at_bound
 

@@ -11,18 +11,22 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_arcal._columns import Selector
 from sk_arcal._validation import FloatArray, check_integer, check_number, check_option
+from sk_arcal.calibration._axes import ROUTING_AXES, RankAxis, StandardAxis
 from sk_arcal.calibration._base import BaseCalibrator
 from sk_arcal.calibration._distinct_rows import distinct_rows
-from sk_arcal.calibration._kernel_axes import ROUTING_AXES, RankAxis, StandardAxis
-from sk_arcal.calibration._penalised_loss import PenalisedLoss
-from sk_arcal.calibration._score_map import (
+from sk_arcal.calibration._structure._penalised_loss import PenalisedLoss
+from sk_arcal.calibration._structure._score_map import (
     STRUCTURES,
     ScoredRows,
     ScoreMap,
     Strengths,
     check_strengths,
 )
-from sk_arcal.calibration._structure_search import CrossValidation, Trial, search_structure
+from sk_arcal.calibration._structure._structure_search import (
+    CrossValidation,
+    Trial,
+    search_structure,
+)
 from sk_arcal.calibration._tempering import fit_temperature, warn_at_bound
 
 # Standard deviation of a rank, uniform in (0, 1).

@@ -7,8 +7,8 @@ from scipy.special import expit, log_expit
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_arcal import AdversarialReweightCalibrator, ExpertTemperatureScaler, TemperatureScaler
-from sk_arcal.calibration._adversaries import ADVERSARIES, Adversary
-from sk_arcal.calibration._ridge_search import RIDGES
+from sk_arcal.calibration._adversary._adversaries import ADVERSARIES, Adversary
+from sk_arcal.calibration._adversary._ridge_search import RIDGES
 
 N = 600
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linprog, minimize
 from scipy.special import xlogy
 
-from sk_arcal.calibration._adversaries import ADVERSARIES, Adversary
+from sk_arcal.calibration._adversary._adversaries import ADVERSARIES, Adversary
 
 PROBLEMS = range(40)
 

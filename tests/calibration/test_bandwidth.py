@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sk_arcal.calibration._bandwidth import check_bandwidth, select_setting
-from sk_arcal.calibration._bandwidth_search import SHRINKAGES, BandwidthSearch
-from sk_arcal.calibration._leave_one_out import LeaveOneOut
-from sk_arcal.calibration._residual_kernel import corrected_probability, log_loss
+from sk_arcal.calibration._kernel._bandwidth import check_bandwidth, select_setting
+from sk_arcal.calibration._kernel._bandwidth_search import SHRINKAGES, BandwidthSearch
+from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._kernel._residual_kernel import corrected_probability, log_loss
 
 
 def problem_with(effect, n=600, n_columns=1, seed=0, min_mass=5.0):

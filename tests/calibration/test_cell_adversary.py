@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import expit, log_expit
 
-from sk_arcal.calibration._adversaries import Adversary
-from sk_arcal.calibration._cell_adversary import CellAdversary, RowAdversary, grow_cells
-from sk_arcal.calibration._mixture import event_scores
+from sk_arcal.calibration._adversary._adversaries import Adversary
+from sk_arcal.calibration._adversary._cell_adversary import CellAdversary, RowAdversary, grow_cells
+from sk_arcal.calibration._mixture._mixture import event_scores
 
 TILT = Adversary("tilted", eta=50.0)
 

@@ -31,7 +31,7 @@ from sk_arcal.calibration import (
     TemperatureScaler,
     calibrator_from_dict,
 )
-from sk_arcal.calibration._mlp_network import matched_width
+from sk_arcal.calibration._network._mlp_network import matched_width
 from sk_arcal.metrics import neg_brier_scorer, neg_calibration_error_scorer, neg_log_loss_scorer
 
 PLAIN_KERNEL = NWConditionalCalibrator(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sk_arcal.calibration._dealt_folds import deal, is_divisible, merge_equal_rows
+from sk_arcal.calibration._adversary._dealt_folds import deal, is_divisible
+from sk_arcal.calibration._distinct_rows import merge_equal_rows
 
 
 def test_parts_sum_to_the_weights():

@@ -8,7 +8,7 @@ import pytest
 
 from sk_arcal import AdversarialReweightCalibrator, ExpertTemperatureScaler, TemperatureScaler
 from sk_arcal.calibration import CalibrationWarning
-from sk_arcal.calibration._expert_columns import resolve_experts
+from sk_arcal.calibration._mixture._expert_columns import resolve_experts
 
 N = 60
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from sk_arcal.calibration._mixture import Mixture, event_scores, from_scores
+from sk_arcal.calibration._mixture._mixture import Mixture, event_scores, from_scores
 
 
 def mixture(n=7, n_experts=3, n_classes=4, seed=0):

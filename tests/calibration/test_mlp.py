@@ -6,7 +6,7 @@ import torch
 from scipy.special import expit, log_softmax, rel_entr, softmax
 
 from sk_arcal.calibration import CalibrationWarning, CapacityMatchedMLP, TemperatureScaler
-from sk_arcal.calibration._mlp_network import matched_width
+from sk_arcal.calibration._network._mlp_network import matched_width
 
 CONTROLS = (None, "confidence_only", "shuffled_routing")
 

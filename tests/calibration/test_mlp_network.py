@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import rankdata
 from sklearn.preprocessing import StandardScaler
 
-from sk_arcal.calibration._mlp_network import (
+from sk_arcal.calibration._network._mlp_network import (
     InputScale,
     Network,
     count_parameters,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from sk_arcal.calibration._mlp_rows import (
+from sk_arcal.calibration._network._mlp_rows import (
     DistinctRows,
     columns_by_content,
     event_log_odds,

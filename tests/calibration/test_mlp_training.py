@@ -4,8 +4,8 @@ import torch
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from sk_arcal.calibration._mlp_network import Network
-from sk_arcal.calibration._mlp_training import (
+from sk_arcal.calibration._network._mlp_network import Network
+from sk_arcal.calibration._network._mlp_training import (
     Rows,
     Schedule,
     ShuffledSlices,

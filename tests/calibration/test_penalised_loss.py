@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from sk_arcal.calibration._penalised_loss import PenalisedLoss
-from sk_arcal.calibration._score_map import STRUCTURES, ScoredRows, ScoreMap, Strengths
+from sk_arcal.calibration._structure._penalised_loss import PenalisedLoss
+from sk_arcal.calibration._structure._score_map import STRUCTURES, ScoredRows, ScoreMap, Strengths
 
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
 

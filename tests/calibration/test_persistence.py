@@ -20,8 +20,8 @@ from sk_arcal.calibration import (
     TemperatureScaler,
     calibrator_from_dict,
 )
-from sk_arcal.calibration._json_values import decode, encode
-from sk_arcal.calibration._plain_state import HELPER, from_plain, register_helper, to_plain
+from sk_arcal.calibration._saving._json_values import decode, encode
+from sk_arcal.calibration._saving._plain_state import HELPER, from_plain, register_helper, to_plain
 
 X = np.array([[-2.0, 0.1], [1.0, 0.4], [3.0, 0.2], [0.5, 0.9]])
 Y = np.array(["no", "no", "yes", "yes"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from sk_arcal.calibration._rank_basis import RankBasis
+from sk_arcal.calibration._adversary._rank_basis import RankBasis
 
 
 @pytest.fixture

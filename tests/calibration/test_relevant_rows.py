@@ -3,14 +3,14 @@
 import numpy as np
 from scipy.optimize import approx_fprime
 
-from sk_arcal.calibration._adversaries import Adversary
-from sk_arcal.calibration._cell_adversary import RowAdversary
-from sk_arcal.calibration._mixture import Mixture, event_scores
-from sk_arcal.calibration._relevant_rows import (
+from sk_arcal.calibration._adversary._adversaries import Adversary
+from sk_arcal.calibration._adversary._cell_adversary import RowAdversary
+from sk_arcal.calibration._adversary._relevant_rows import (
     AnchoredAdversary,
     gate_disagreement,
     mixture_regret,
 )
+from sk_arcal.calibration._mixture._mixture import Mixture, event_scores
 
 
 def events(probabilities, gates):

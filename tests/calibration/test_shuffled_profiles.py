@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, kstest
 
-from sk_arcal.calibration._shuffled_profiles import ProfilePool, hashed_uniform
+from sk_arcal.calibration._network._shuffled_profiles import ProfilePool, hashed_uniform
 
 N = 3000
 

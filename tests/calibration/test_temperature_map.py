@@ -5,12 +5,12 @@ import pytest
 from scipy.optimize import approx_fprime, check_grad
 from scipy.special import log_softmax
 
-from sk_arcal.calibration._adversarial_fit import OuterProblem
-from sk_arcal.calibration._adversaries import ADVERSARIES, Adversary
-from sk_arcal.calibration._cell_adversary import RowAdversary
-from sk_arcal.calibration._mixture import Mixture
-from sk_arcal.calibration._rank_basis import RankBasis
-from sk_arcal.calibration._temperature_map import TemperatureMap
+from sk_arcal.calibration._adversary._adversarial_fit import OuterProblem
+from sk_arcal.calibration._adversary._adversaries import ADVERSARIES, Adversary
+from sk_arcal.calibration._adversary._cell_adversary import RowAdversary
+from sk_arcal.calibration._adversary._rank_basis import RankBasis
+from sk_arcal.calibration._adversary._temperature_map import TemperatureMap
+from sk_arcal.calibration._mixture._mixture import Mixture
 
 
 def make_map(n_experts=1, n_classes=3, n_columns=2, n=40, seed=0):

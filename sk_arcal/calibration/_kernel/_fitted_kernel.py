@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from sk_arcal._smoothing import kernel_sums, leave_one_out_sums
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._kernel_axes import KernelAxes
-from sk_arcal.calibration._leave_one_out import LeaveOneOut
-from sk_arcal.calibration._plain_state import register_helper
-from sk_arcal.calibration._residual_kernel import corrected_probability, too_thin
+from sk_arcal.calibration._kernel._kernel_axes import KernelAxes
+from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._kernel._residual_kernel import corrected_probability, too_thin
+from sk_arcal.calibration._saving._plain_state import register_helper
 
 
 @register_helper

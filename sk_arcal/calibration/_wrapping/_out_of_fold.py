@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import check_cv
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._score_columns import (
+from sk_arcal.calibration._wrapping._score_columns import (
     CalibratedPair,
     assemble,
     raw_scores,

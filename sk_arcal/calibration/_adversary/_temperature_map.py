@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._mixture import Mixture, log_sum_exp
+from sk_arcal.calibration._mixture._mixture import Mixture, log_sum_exp
 
 # beta >= this share of the plain one: at zero all classes would tie.
 _SMALLEST_SHARE, _LARGEST_SHARE = 0.02, 50.0

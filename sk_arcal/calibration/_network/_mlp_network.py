@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._kernel_axes import RankAxis, StandardAxis
-from sk_arcal.calibration._plain_state import register_helper
+from sk_arcal.calibration._axes import RankAxis, StandardAxis
+from sk_arcal.calibration._saving._plain_state import register_helper
 
 # Log-odds beyond look the same to the network; the probability there is 1e-13.
 _LARGEST_INPUT = 30.0

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from sk_arcal._smoothing import leave_one_out_sums
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._plain_state import register_helper
-from sk_arcal.calibration._residual_kernel import corrected_probability, log_loss, too_thin
+from sk_arcal.calibration._kernel._residual_kernel import corrected_probability, log_loss, too_thin
+from sk_arcal.calibration._saving._plain_state import register_helper
 
 
 @dataclass(frozen=True, slots=True)

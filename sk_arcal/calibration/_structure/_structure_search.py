@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._penalised_loss import PenalisedLoss
-from sk_arcal.calibration._score_map import ScoredRows, ScoreMap, Strengths
+from sk_arcal.calibration._structure._penalised_loss import PenalisedLoss
+from sk_arcal.calibration._structure._score_map import ScoredRows, ScoreMap, Strengths
 
 _STEP = 4.0
 _SMALLEST, _LARGEST = 4.0**-5, 4.0**3

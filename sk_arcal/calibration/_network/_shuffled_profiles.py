@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._plain_state import register_helper
+from sk_arcal.calibration._saving._plain_state import register_helper
 
 # A bin of a few rows would hand many of them their own profile back.
 _FEWEST_PER_BIN = 10

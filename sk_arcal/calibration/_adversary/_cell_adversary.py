@@ -25,9 +25,9 @@ from scipy.special import log_softmax
 from sklearn.tree import DecisionTreeRegressor
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._adversaries import Adversary, WorstCase
-from sk_arcal.calibration._dealt_folds import deal, is_divisible
-from sk_arcal.calibration._mixture import from_scores
+from sk_arcal.calibration._adversary._adversaries import Adversary, WorstCase
+from sk_arcal.calibration._adversary._dealt_folds import deal, is_divisible
+from sk_arcal.calibration._mixture._mixture import from_scores
 from sk_arcal.calibration._tempering import fit_temperature
 
 # A cell smaller than this share, or this many rows, is no place to fit a temperature.

@@ -10,8 +10,12 @@ from scipy.special import log_softmax
 from sk_arcal._columns import ColumnRoles, Selector, positions, table_names
 from sk_arcal._validation import ROUNDING, FloatArray, check_option
 from sk_arcal.calibration._base import BaseCalibrator
-from sk_arcal.calibration._expert_columns import ExpertRoles, default_routing, resolve_experts
-from sk_arcal.calibration._mixture import Mixture, event_scores, from_scores
+from sk_arcal.calibration._mixture._expert_columns import (
+    ExpertRoles,
+    default_routing,
+    resolve_experts,
+)
+from sk_arcal.calibration._mixture._mixture import Mixture, event_scores, from_scores
 from sk_arcal.calibration._scale import KINDS, ConfidenceScale
 
 _GATE_SUM_TOLERANCE = 5e-3

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._score_map import ScoredRows, ScoreMap
+from sk_arcal.calibration._structure._score_map import ScoredRows, ScoreMap
 
 # Relative to the largest curvature: keeps the whitening defined where a direction has none.
 _JITTER = 1e-10

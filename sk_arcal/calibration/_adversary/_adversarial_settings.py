@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sk_arcal._validation import check_integer, check_number, check_option
-from sk_arcal.calibration._adversaries import ADVERSARIES, Adversary
+from sk_arcal.calibration._adversary._adversaries import ADVERSARIES, Adversary
 
 # An excess is a hundredth of a nat where a loss is one; 2 is the published tilt of losses.
 _ETA = {"routing": 50.0, "rows": 2.0}

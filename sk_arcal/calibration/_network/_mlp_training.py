@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray, import_optional
-from sk_arcal.calibration._mlp_network import Network
+from sk_arcal.calibration._network._mlp_network import Network
 
 _CALLER = "CapacityMatchedMLP"
 # Fewer rows say neither when to stop nor whether anything was gained.

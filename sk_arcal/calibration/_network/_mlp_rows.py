@@ -6,13 +6,13 @@ error of the training, are the same for all ways to write down the same sample.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._distinct_rows import merge_equal_rows
 
 # The training loss takes log-odds beyond for these; it is a straight line there.
 LARGEST_OFFSET = 100.0
@@ -48,15 +48,13 @@ class DistinctRows:
     ) -> "DistinctRows":
         """Sort by log-odds, then event, then routing, and merge rows that agree in all."""
         varying = columns_by_content(log_odds, event, routing)
-        keys = [log_odds, event, *(routing[:, column] for column in varying)]
-        order = np.lexsort(keys[::-1])
-        starts = np.flatnonzero(_is_new([key[order] for key in keys]))
-        kept = order[starts]
+        table = np.column_stack([log_odds, event, routing[:, varying]])
+        kept, weight, _ = merge_equal_rows(table, weight)
         return cls(
             log_odds[kept],
             routing[kept],
             event[kept],
-            np.add.reduceat(weight[order], starts),
+            weight,
             varying,
         )
 
@@ -65,25 +63,15 @@ def columns_by_content(
     log_odds: FloatArray, event: FloatArray, routing: FloatArray
 ) -> NDArray[np.intp]:
     """Return the columns that vary, sorted by their values along growing log-odds."""
-    varying = np.flatnonzero((routing != routing[:1]).any(axis=0))
+    varying, ones = np.flatnonzero((routing != routing[:1]).any(axis=0)), np.ones(len(routing))
 
     def content(column: int) -> bytes:
-        keys = [log_odds, event, routing[:, column]]
-        order = np.lexsort(keys[::-1])
-        ordered = [key[order] for key in keys]
+        values = routing[:, column]
+        kept, _, _ = merge_equal_rows(np.column_stack([log_odds, event, values]), ones)
         # Zero has two signs, and so two sequences of bytes.
-        return (ordered[2][_is_new(ordered)] + 0.0).tobytes()
+        return (values[kept] + 0.0).tobytes()
 
     return np.array(sorted(varying.tolist(), key=content), dtype=np.intp)
-
-
-def _is_new(keys: list[Any]) -> NDArray[np.bool_]:
-    """Tell which entries of sorted keys differ from the one before."""
-    new = np.zeros(len(keys[0]), dtype=bool)
-    new[0] = True
-    for key in keys:
-        new[1:] |= key[1:] != key[:-1]
-    return new
 
 
 def event_log_odds(logits: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sk_arcal._columns import ROUTING_PREFIX
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._classes import label_name
-from sk_arcal.calibration._plain_state import register_helper
+from sk_arcal.calibration._saving._plain_state import register_helper
 from sk_arcal.calibration._scale import ConfidenceScale
 
 RESPONSES = ("decision_function", "predict_proba", "predict_log_proba")

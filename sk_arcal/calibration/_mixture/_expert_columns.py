@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX, IndexArray, Selector, positions
-from sk_arcal.calibration._plain_state import register_helper
+from sk_arcal.calibration._saving._plain_state import register_helper
 
 _AMONG_EXPERTS = ("logit__", "proba__")
 

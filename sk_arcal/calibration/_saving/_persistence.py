@@ -10,10 +10,10 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from sk_arcal import __version__
 from sk_arcal._columns import ColumnRoles, columns
-from sk_arcal.calibration._json_values import decode, encode
-from sk_arcal.calibration._plain_state import from_plain, register_helper, to_plain
+from sk_arcal.calibration._saving._json_values import decode, encode
+from sk_arcal.calibration._saving._plain_state import from_plain, register_helper, to_plain
+from sk_arcal.calibration._saving._seal import check_seal, seal
 from sk_arcal.calibration._scale import ConfidenceScale
-from sk_arcal.calibration._seal import check_seal, seal
 
 _VERSION = "_sk_arcal_version"
 # What `BaseCalibrator.fit` learns, whatever the method.

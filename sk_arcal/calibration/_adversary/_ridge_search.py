@@ -10,8 +10,8 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._adversarial_training import Training
-from sk_arcal.calibration._dealt_folds import deal, is_divisible
+from sk_arcal.calibration._adversary._adversarial_training import Training
+from sk_arcal.calibration._adversary._dealt_folds import deal, is_divisible
 
 RIDGES = (1.0, 0.2, 0.04, 0.008, 0.0016)
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._adversaries import WorstCase
-from sk_arcal.calibration._mixture import Mixture
+from sk_arcal.calibration._adversary._adversaries import WorstCase
+from sk_arcal.calibration._mixture._mixture import Mixture
 
 
 class Responder(Protocol):

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from sk_arcal._numeric import top_probability
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._adversarial_fit import OuterFit, OuterProblem
-from sk_arcal.calibration._adversarial_settings import Settings
-from sk_arcal.calibration._adversaries import Adversary
-from sk_arcal.calibration._cell_adversary import RowAdversary, grow_cells
-from sk_arcal.calibration._mixture import Mixture, from_scores
-from sk_arcal.calibration._rank_basis import RankBasis
-from sk_arcal.calibration._relevant_rows import AnchoredAdversary, Responder
-from sk_arcal.calibration._temperature_map import TemperatureMap
+from sk_arcal.calibration._adversary._adversarial_fit import OuterFit, OuterProblem
+from sk_arcal.calibration._adversary._adversarial_settings import Settings
+from sk_arcal.calibration._adversary._adversaries import Adversary
+from sk_arcal.calibration._adversary._cell_adversary import RowAdversary, grow_cells
+from sk_arcal.calibration._adversary._rank_basis import RankBasis
+from sk_arcal.calibration._adversary._relevant_rows import AnchoredAdversary, Responder
+from sk_arcal.calibration._adversary._temperature_map import TemperatureMap
+from sk_arcal.calibration._mixture._mixture import Mixture, from_scores
 from sk_arcal.calibration._tempering import TemperatureFit, fit_temperature
 
 

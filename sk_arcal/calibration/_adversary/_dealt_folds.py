@@ -1,6 +1,6 @@
 r"""Folds that know a weight of 3 from three rows only by the work they save.
 
-Equal rows are merged, sorted and dealt to the folds like cards, one unit of weight at a time: row i
+Distinct rows, sorted, are dealt to the folds like cards, one unit of weight at a time: row i
 covers the interval :math:`[C_{i-1}, C_i)` of cumulated weights, and the unit interval number j
 belongs to fold :math:`j \bmod k`. A heavy row lies in several folds with a part of its weight. So
 folds depend neither on the order of rows nor on whether weights or repetitions were given, and as
@@ -12,43 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
-
-_FIRST_KEYS = 6
-
-
-def merge_equal_rows(table: FloatArray, weight: FloatArray) -> tuple:
-    """Merge equal rows and sort them.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_samples, n_columns)
-        Everything that tells rows apart; earlier columns sort first.
-    weight : ndarray of shape (n_samples,)
-        Weights.
-
-    Returns
-    -------
-    first : ndarray of shape (n_distinct,)
-        Position of one row of each kind, in sorted order.
-    merged : ndarray of shape (n_distinct,)
-        Summed weights.
-    kind : ndarray of shape (n_samples,)
-        Which of the distinct rows each row is.
-    """
-    order, starts = _sorted_rows(table[:, :_FIRST_KEYS])
-    # Rows that tie there are rare, and a thousand sort keys are slow.
-    if not starts.all() and table.shape[1] > _FIRST_KEYS:
-        order, starts = _sorted_rows(table)
-    kind = np.empty(len(table), dtype=np.intp)
-    kind[order] = np.cumsum(starts) - 1
-    return order[starts], np.bincount(kind, weights=weight), kind
-
-
-def _sorted_rows(table: FloatArray) -> tuple:
-    """Return the sorting order and where a new kind of row starts in it."""
-    order = np.lexsort(table.T[::-1])
-    ordered = table[order]
-    return order, np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
 
 
 def deal(weight: FloatArray, n_folds: int) -> FloatArray:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._plain_state import register_helper
+from sk_arcal.calibration._saving._plain_state import register_helper
 
 # Ranks between so many stored values are interpolated; a fitted basis stays small.
 _TABLE_SIZE = 512

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from sk_arcal._smoothing import axis_deviation
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._leave_one_out import LeaveOneOut, SearchLog, Trial
+from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut, SearchLog, Trial
 
 SHRINKAGES = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # From wide to narrow by exact halves: the engine gets each kernel from the one before.

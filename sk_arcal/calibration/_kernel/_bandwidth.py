@@ -8,9 +8,9 @@ import numpy as np
 
 from sk_arcal._smoothing import scott_bandwidth
 from sk_arcal._validation import FloatArray, as_generator, check_number
-from sk_arcal.calibration._bandwidth_search import BandwidthSearch, Selection
-from sk_arcal.calibration._leave_one_out import LeaveOneOut
-from sk_arcal.calibration._residual_kernel import log_loss
+from sk_arcal.calibration._kernel._bandwidth_search import BandwidthSearch, Selection
+from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._kernel._residual_kernel import log_loss
 
 
 def check_bandwidth(bandwidth: object, n_axes: int) -> FloatArray | str:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.calibration._relevant_rows import Responder
-from sk_arcal.calibration._temperature_map import TemperatureMap
+from sk_arcal.calibration._adversary._relevant_rows import Responder
+from sk_arcal.calibration._adversary._temperature_map import TemperatureMap
 
 _PRECISION = {False: {"ftol": 1e-14, "gtol": 1e-9}, True: {"ftol": 1e-8, "gtol": 1e-5}}
 _POLISH_STEPS = 6

@@ -1,0 +1,1 @@
+"""Adversaries of :class:`AdversarialReweightCalibrator`, the map that answers, and its fit."""

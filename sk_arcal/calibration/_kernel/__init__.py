@@ -1,0 +1,1 @@
+"""The kernel estimate of :class:`NWConditionalCalibrator`: axes, leave-one-out loss, search."""

@@ -1,0 +1,1 @@
+"""The network of :class:`CapacityMatchedMLP`: its rows, its training, its shuffled control."""

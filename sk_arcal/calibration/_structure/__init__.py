@@ -1,0 +1,1 @@
+"""The convex maps of :class:`StructuredScaler` and the choice among them."""

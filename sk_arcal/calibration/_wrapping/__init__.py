@@ -1,0 +1,1 @@
+"""What :class:`RoutingCalibratedClassifierCV` wraps, and fitting it out of fold."""
