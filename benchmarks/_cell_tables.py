@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._rst import simple_table
+
 Array = NDArray[np.float64]
 RECOMMENDED = "StructuredScaler"
 KINDS = {
@@ -54,7 +56,7 @@ def summaries(lines: list[Line]) -> Iterable[str]:
                 )
                 for method in dict.fromkeys(line.method for line in chosen)
             ]
-            yield _table(f"{title}: {len(cells)} cells", _HEADER, rows)
+            yield simple_table(f"{title}: {len(cells)} cells", _HEADER, rows)
 
 
 _HEADER = (
@@ -105,17 +107,6 @@ def _difference(first: Array, second: Array) -> tuple[float, float]:
     """Return mean and standard error of a paired difference."""
     difference = first - second
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
-
-
-def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a simple table of reStructuredText under its title in bold."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    rule = "  ".join("=" * width for width in widths)
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
-    return "\n".join([f"**{title}**", "", rule, text[0], rule, *text[1:], rule])
 
 
 def every_line(lines: list[Line]) -> str:

@@ -38,15 +38,17 @@ ten minutes on one core, most of them for the settings with experts.
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, softmax
 
+from benchmarks._rst import publish, simple_table
 from sk_arcal import (
     AdversarialReweightCalibrator,
     ExpertTemperatureScaler,
@@ -248,36 +250,37 @@ def _difference(values: Array) -> str:
     return f"{1e3 * values.mean():+.2f} ± {1e3 * error:.2f}"
 
 
-def report(setting: str, results: list[dict[str, tuple[float, float, float]]]) -> list[str]:
-    """Rows of the table of one setting."""
+def table(setting: str, results: list[dict[str, tuple[float, float, float]]]) -> str:
+    """Table of one setting, a line for every method."""
     rows = []
     base = np.array([seed["temperature"] for seed in results])
     for name in results[0]:
         own = np.array([seed[name] for seed in results])
         lower = int((own[:, 2] < base[:, 2] - 1e-9).sum())
-        rows.append(
-            f"| {setting} | {name} | {_difference(own[:, 0] - base[:, 0])} "
-            f"| {_difference(own[:, 1] - base[:, 1])} | {100 * own[:, 2].mean():.1f} "
-            f"| {lower}/{len(results)} |"
+        loss, shifted = (_difference(own[:, k] - base[:, k]) for k in (0, 1))
+        rows.append((name, loss, shifted, f"{100 * own[:, 2].mean():.1f}", f"{lower}/{len(own)}"))
+    return simple_table(setting, ("method", "loss", "shifted", "worst cell", "lower"), rows)
+
+
+def tables(settings: list[str], n_seeds: int, n_rows: int, n_jobs: int) -> Iterator[str]:
+    """Run setting after setting."""
+    for setting in settings:
+        results = Parallel(n_jobs)(
+            delayed(one_seed)(setting, seed, n_rows) for seed in range(n_seeds)
         )
-    return rows
+        yield table(setting, results)
 
 
 def main() -> None:
-    """Run all settings and print one table."""
+    """Run all settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
-    options = parser.parse_args()
-    print("| setting | method | loss, 1e-3 | shifted, 1e-3 | worst cell, points | lower |")
-    print("|---|---|---|---|---|---|")
-    for setting in options.settings:
-        results = Parallel(options.jobs)(
-            delayed(one_seed)(setting, seed, options.rows) for seed in range(options.seeds)
-        )
-        print("\n".join(report(setting, results)), flush=True)
+    parser.add_argument("--output", type=Path, help="file for the tables, as reStructuredText")
+    args = parser.parse_args()
+    publish(tables(args.settings, args.seeds, args.rows, args.jobs), args.output)
 
 
 if __name__ == "__main__":

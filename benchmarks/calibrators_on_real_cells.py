@@ -1,6 +1,6 @@
 """Calibrators and their peers on real predictions, with the folder of data files given.
 
-    python -m benchmarks.calibrators_on_real_cells PATH/TO/data --jobs 2 --out docs/NAME.inc
+    python -m benchmarks.calibrators_on_real_cells PATH/TO/data --jobs 2 --output docs/NAME.inc
 
 Every method is fitted on one half of every cell and scored on the other. Lower is better:
 log loss and Brier score (summed over classes) as paired difference to the raw scores with its
@@ -9,8 +9,9 @@ reflected bootstrap interval. For cells of confidence the event is that the pred
 Simulated cells that are calibrated come first: nothing should move them. Peers that are not
 installed (netcal, probmetrics, mcgrad) are left out. Probabilities of zero count as 1e-12.
 
-Settings of ours are their defaults throughout; that of `StructuredScaler` that is no parameter was
-set by cross-validation within fit halves.
+Settings of ours are their defaults throughout. The one of `StructuredScaler` that is no parameter
+was set by cross-validation within fit halves; its folds, penalty grid and guard were settled after
+scores of twelve cells had been seen.
 """
 
 import argparse
@@ -240,7 +241,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="methods whose name contains this")
     parser.add_argument("--skip", default="", help="methods to leave out, by commas")
     parser.add_argument("--cells", default="", help="cells whose name contains this")
-    parser.add_argument("--out", type=Path, help="write summary here, every line beside it as .csv")
+    parser.add_argument(
+        "--output", type=Path, help="write summary here, every line beside it as .csv"
+    )
     arguments = parser.parse_args()
     cells = [cell for cell in read_cells(arguments.folder) if arguments.cells in cell.name]
     found = Parallel(n_jobs=arguments.jobs, return_as="generator")(
@@ -252,9 +255,9 @@ def main() -> None:
         print(f"{count} of {len(cells)}: {more[0].cell}", flush=True)
         summary = "\n\n".join([*summaries(lines), *checks(lines)])
         # After every cell: a run of half an hour may be stopped.
-        if arguments.out:
-            arguments.out.write_text(summary + "\n")
-            arguments.out.with_suffix(".csv").write_text(every_line(lines))
+        if arguments.output:
+            arguments.output.write_text(summary + "\n")
+            arguments.output.with_suffix(".csv").write_text(every_line(lines))
     print(summary)
 
 

@@ -17,11 +17,12 @@ Without an effect the full profile should beat the logistic fit and tie with bot
 useless columns may cost it a few hundredths of that gain, but should not add to it. With an effect
 it should beat both.
 
-Run as ``python benchmarks/capacity_trap.py [--seeds 10] [--jobs 1]``; a few minutes.
+Run as ``python -m benchmarks.capacity_trap [--seeds 10] [--jobs 1]``; a few minutes.
 """
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks._rst import publish, simple_table
 from sk_arcal import CapacityMatchedMLP
 
 Array = NDArray[np.float64]
@@ -98,22 +100,18 @@ def compare(truth: str, n_seeds: int, n_jobs: int = 1, **sizes: int) -> Comparis
 
 
 def table(truth: str, comparison: Comparison, n_seeds: int) -> str:
-    """Return a Markdown table."""
-    lines = [
-        f"{truth}, {n_seeds} seeds",
-        "",
-        "| method | log loss | gain of full profile | Brier | gain of full profile |",
-        "|---|---|---|---|---|",
-    ]
+    """Scores and gains of one truth, in 10^-3."""
+    header = ("method", "log loss", "gain of full profile", "Brier", "gain of full profile")
+    rows = []
     for row, method in enumerate(METHODS):
-        cells = []
+        cells = [method]
         for column in range(len(SCORES)):
-            cells.append(f"{1e3 * comparison.mean_score[row, column]:.1f}")
             gain, error = comparison.gain[row, column], comparison.standard_error[row, column]
             is_itself = row == len(METHODS) - 1
+            cells.append(f"{1e3 * comparison.mean_score[row, column]:.1f}")
             cells.append("" if is_itself else f"{1e3 * gain:+.2f} ± {1e3 * error:.2f}")
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return simple_table(f"{truth}, {n_seeds} seeds, in thousandths", header, rows)
 
 
 def main() -> None:
@@ -121,10 +119,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="file for the tables, as reStructuredText")
     args = parser.parse_args()
-    print("Scores and gains in 10^-3\n")
-    for truth in TRUTHS:
-        print(table(truth, compare(truth, args.seeds, args.jobs), args.seeds), end="\n\n")
+    publish(
+        (table(truth, compare(truth, args.seeds, args.jobs), args.seeds) for truth in TRUTHS),
+        args.output,
+    )
 
 
 if __name__ == "__main__":

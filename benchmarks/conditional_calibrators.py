@@ -24,8 +24,9 @@ Run as ``python -m benchmarks.conditional_calibrators [--seeds 10] [--jobs 1]``.
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -34,6 +35,7 @@ from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
 
 import sk_arcal.calibration as ours
+from benchmarks._rst import publish, simple_table
 from benchmarks.kernel_calibrator import PLAIN, LeaveAlone, squared_distance
 
 Array = NDArray[np.float64]
@@ -140,39 +142,45 @@ def mean_and_error(values: Array) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def print_table(cells: dict[str, list], names: list[str]) -> None:
-    """Print one line per setting, one column per method."""
-    header = ["setting", *names, f"kernel - {PEER}", "no worse"]
-    print("\n| " + " | ".join(header) + " |\n|" + "---|" * len(header))
-    for setting, runs in cells.items():
-        line = [setting]
+def table(effect: str, cells: dict[str, list], names: list[str]) -> str:
+    """One line per family, one column per method."""
+    header = ["rows and features", *names]
+    header += [f"kernel less {PEER}", "no worse"] if PEER in names else []
+    rows = []
+    for family, runs in cells.items():
+        line = [family]
         for name in names:
             line.append("{:.1f} ± {:.1f}".format(*mean_and_error([r[name][0] for r in runs])))
         if PEER in names:
-            paired = np.array([r[KERNEL][0] - r[PEER][0] for r in runs])
-            mean, error = mean_and_error(paired)
-            line += [f"{mean:+.1f} ± {error:.1f}", "yes" if mean <= error else "NO"]
-        else:
-            line += ["not installed", ""]
-        print("| " + " | ".join(line) + " |", flush=True)
+            mean, error = mean_and_error(np.array([r[KERNEL][0] - r[PEER][0] for r in runs]))
+            line += [f"{mean:+.1f} ± {error:.1f}", "yes" if mean <= error else "no"]
+        rows.append(line)
     seconds = [np.median([r[n][1] for runs in cells.values() for r in runs]) for n in names]
-    print("| median seconds of a fit | " + " | ".join(f"{s:.2f}" for s in seconds) + " | | |")
+    rows.append(["CPU seconds of a fit", *(f"{s:.2f}" for s in seconds), *[""] * len(header)])
+    return simple_table(f"Effect: {effect}", header, [row[: len(header)] for row in rows])
+
+
+def tables(families: list[str], n_seeds: int, n_jobs: int) -> Iterator[str]:
+    """Run effect after effect, the null first."""
+    for effect in EFFECTS:
+        cells = {
+            family: Parallel(n_jobs=n_jobs)(
+                delayed(one_seed)(family, effect, seed) for seed in range(n_seeds)
+            )
+            for family in families
+        }
+        yield table(effect, cells, list(methods()))
 
 
 def main() -> None:
-    """Run all settings and print the table."""
+    """Run all settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--output", type=Path, help="file for the tables, as reStructuredText")
     args = parser.parse_args()
-    settings = [(f, e) for e in EFFECTS for f in args.families]
-    cells = {}
-    for family, effect in settings:
-        cells[f"{effect}, {family}"] = Parallel(n_jobs=args.jobs)(
-            delayed(one_seed)(family, effect, seed) for seed in range(args.seeds)
-        )
-    print_table(cells, list(methods()))
+    publish(tables(args.families, args.seeds, args.jobs), args.output)
 
 
 if __name__ == "__main__":

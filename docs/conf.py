@@ -34,7 +34,15 @@ html_show_sourcelink = False
 toc_object_entries_show_parents = "hide"
 # Pages without siblings need no list of them.
 html_sidebars = {
-    page: [] for page in ("quickstart", "glossary", "benchmarks", "contributing", "changelog")
+    page: []
+    for page in (
+        "quickstart",
+        "glossary",
+        "benchmarks",
+        "calibrator_benchmarks",
+        "contributing",
+        "changelog",
+    )
 }
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}
 
