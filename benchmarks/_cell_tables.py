@@ -64,7 +64,7 @@ _HEADER = (
     "cells",
     "gain over raw",
     "over temperature",
-    "better / worse than raw",
+    "better / worse",
     "Brier gain",
     "accuracy",
     "ECE",
@@ -96,9 +96,9 @@ def _summary(method: str, lines: list[Line], grid: Grid) -> tuple[str, ...]:
         f"{means['plain']:+.4f}",
         f"{better} / {worse}",
         f"{means['brier']:+.4f}",
-        f"{100 * means['accuracy']:+.2f} %",
-        f"{100 * np.mean([line.ece[0] for line in good]):.2f} %",
-        f"{100 * np.mean([line.smooth[0] for line in good]):.2f} %",
+        f"{100 * means['accuracy']:+.2f}",
+        f"{100 * np.mean([line.ece[0] for line in good]):.2f}",
+        f"{100 * np.mean([line.smooth[0] for line in good]):.2f}",
         f"{np.median([line.seconds for line in good]):.2f}",
     )
 

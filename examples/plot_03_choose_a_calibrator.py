@@ -121,7 +121,7 @@ for ax, (name, table) in zip(axes, tables.items(), strict=True):
     ]
     ax.barh(labels, 1e3 * (loss[0] - loss), color="tab:blue", alpha=0.75)
     _, gain, error = gains[name]
-    ax.axvspan(gain - 1.96 * error, gain + 1.96 * error, color="tab:orange", alpha=0.3)
+    ax.axvspan(gain - 1.96 * error, gain + 1.96 * error, color="tab:orange", alpha=0.25, zorder=0)
     ax.axvline(gain, color="tab:orange", label="winner on held-out rows")
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set(title=f"routing effect: {name}", xlabel="gain over one temperature, 10⁻³ nats")

@@ -78,7 +78,7 @@ styles = ("-", "--", "-", "--")
 for (name, line), style in zip(errors.items(), styles, strict=True):
     ax.plot(shares, line, style, marker="o", markersize=4, label=name)
 ax.axvline(0.5, color="black", linewidth=0.8)
-ax.annotate("as fitted", (0.5, 0.098), xytext=(4, 0), textcoords="offset points")
+ax.annotate("as fitted", (0.5, 0.078), xytext=(4, 0), textcoords="offset points")
 ax.set(xlabel="share of rows with an undecided gate", ylabel="ECE", ylim=(0, 0.105))
 ax.legend(loc="upper center", ncols=2)
 
