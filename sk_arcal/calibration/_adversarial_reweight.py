@@ -183,7 +183,7 @@ class AdversarialReweightCalibrator(ExpertCalibrator):
 
     References
     ----------
-    .. [1] Y. Wong, D. Prinster, S. Saria, R. Chellappa and A. Liu. "Toward Calibrated
+    .. [1] G. Wong, D. Prinster, S. Saria, R. Chellappa and A. Liu. "Toward Calibrated
        Mixture-of-Experts Under Distribution Shift". ICML 2026. Robust MoE and Robust Filtered:
        ``adversary="softmax", view="rows"``.
     .. [2] A. Agarwal and T. Zhang. "Minimax Regret Optimization for Robust Machine Learning under

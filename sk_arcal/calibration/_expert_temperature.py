@@ -122,7 +122,7 @@ class ExpertTemperatureScaler(ExpertCalibrator):
 
     References
     ----------
-    .. [1] Y. Wong, D. Prinster, S. Saria, R. Chellappa and A. Liu. "Toward Calibrated
+    .. [1] G. Wong, D. Prinster, S. Saria, R. Chellappa and A. Liu. "Toward Calibrated
        Mixture-of-Experts Under Distribution Shift". ICML 2026. The baseline MoCaE; "+TS" is
        ``mixture_temperature=True``.
 

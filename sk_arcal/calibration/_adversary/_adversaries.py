@@ -28,7 +28,7 @@ With base masses :math:`\pi` of sum one and losses :math:`\ell`, an adversary ch
 Sources: H. Namkoong and J. Duchi, "Variance-based Regularization with Convex Objectives", JMLR 2019
 (chi-square ball); R. Rockafellar and S. Uryasev, "Optimization of Conditional Value-at-Risk", 2000;
 T. Li et al., "Tilted Empirical Risk Minimization", ICLR 2021; the softmax weights are those of
-Y. Wong et al., ICML 2026.
+G. Wong et al., ICML 2026.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ with the second term over the *relevant* rows R alone, or the mean again if ther
 relevant if mixing made it worse than its best expert, :math:`\ell_i - \min_m \ell_{im}` beyond a
 threshold, or if its experts disagree, :math:`\sum_m r_m \|p_m - p\|^2` beyond another.
 
-Source: Y. Wong et al., "Toward Calibrated Mixture-of-Experts Under Distribution Shift", ICML 2026,
+Source: G. Wong et al., "Toward Calibrated Mixture-of-Experts Under Distribution Shift", ICML 2026,
 objective "Robust Filtered".
 """
 

@@ -11,7 +11,7 @@ With the responsibilities :math:`\rho_{mk} = r_m p_{mk} / p_k`,
 .. math:: \frac{\partial \log p_k}{\partial b_m} = \rho_{mk} (z_{mk} - E_{p_m} z_m), \qquad
           \frac{\partial \log p_k}{\partial \gamma} = \sum_m (\rho_{mk} - r_m) g_m.
 
-Source: Y. Wong et al., "Toward Calibrated Mixture-of-Experts Under Distribution Shift", ICML 2026,
+Source: G. Wong et al., "Toward Calibrated Mixture-of-Experts Under Distribution Shift", ICML 2026,
 section 2, for the mixture; the slopes are the chain rule.
 """
 
