@@ -99,11 +99,11 @@ class CapacityMatchedMLP(BaseCalibrator):
     Attributes
     ----------
     coefs_ : tuple of ndarray
-        Weights of shape (1 + n_routing, hidden_width_) and (hidden_width_, 1). Inputs are the
+        Weights of shape (1 + n_routing, `hidden_width_`) and (`hidden_width_`, 1). Inputs are the
         standardised log-odds of the outcome more frequent in `fit`, then the routing columns,
         with weight 0 where they were constant.
     intercepts_ : tuple of ndarray
-        Biases of shape (hidden_width_,) and (1,).
+        Biases of shape (`hidden_width_`,) and (1,).
     hidden_width_ : int
         Hidden units.
     n_parameters_ : int
@@ -112,7 +112,7 @@ class CapacityMatchedMLP(BaseCalibrator):
         Epochs run; 0 where there were too few rows to hold some out.
     best_iter_ : int
         Epoch whose weights are used; 0 leaves the confidence alone.
-    validation_losses_ : ndarray of shape (1 + n_iter_,)
+    validation_losses_ : ndarray of shape (1 + `n_iter_`,)
         Mean log loss on the rows held out, before training and after every epoch, nats. NaN if
         there were none.
     n_clipped_ : int
