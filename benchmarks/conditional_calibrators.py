@@ -145,21 +145,21 @@ def mean_and_error(values: Array) -> tuple[float, float]:
 
 
 def table(effect: str, cells: dict[str, list], names: list[str]) -> str:
-    """One line per family, one column per method."""
-    header = ["rows and features", *names]
-    header += [f"kernel less {PEER}", "no worse"] if PEER in names else []
+    """One line per method, one column per family."""
     rows = []
-    for family, runs in cells.items():
-        line = [family]
-        for name in names:
-            line.append("{:.1f} ± {:.1f}".format(*mean_and_error([r[name][0] for r in runs])))
-        if PEER in names:
-            mean, error = mean_and_error(np.array([r[KERNEL][0] - r[PEER][0] for r in runs]))
-            line += [f"{mean:+.1f} ± {error:.1f}", "yes" if mean <= error + ROUNDING else "no"]
-        rows.append(line)
-    seconds = [np.median([r[n][1] for runs in cells.values() for r in runs]) for n in names]
-    rows.append(["CPU seconds of a fit", *(f"{s:.2f}" for s in seconds), *[""] * len(header)])
-    return simple_table(f"Effect: {effect}", header, [row[: len(header)] for row in rows])
+    for name in names:
+        scores = [mean_and_error([run[name][0] for run in runs]) for runs in cells.values()]
+        seconds = np.median([run[name][1] for runs in cells.values() for run in runs])
+        rows.append([name, *(f"{m:.1f} ± {e:.1f}" for m, e in scores), f"{seconds:.2f}"])
+    if PEER in names:
+        paired = [
+            mean_and_error(np.array([run[KERNEL][0] - run[PEER][0] for run in runs]))
+            for runs in cells.values()
+        ]
+        no_worse = ["yes" if mean <= error + ROUNDING else "no" for mean, error in paired]
+        rows.append([f"kernel less {PEER}", *(f"{m:+.1f} ± {e:.1f}" for m, e in paired), ""])
+        rows.append(["no worse", *no_worse, ""])
+    return simple_table(f"Effect: {effect}", ["method", *cells, "CPU s"], rows)
 
 
 def tables(families: list[str], n_seeds: int, n_jobs: int) -> Iterator[str]:
