@@ -10,8 +10,8 @@ Simulated cells that are calibrated come first: nothing should move them. Peers 
 installed (netcal, probmetrics, mcgrad) are left out. Probabilities of zero count as 1e-12.
 
 Settings of ours are their defaults throughout. The one of `StructuredScaler` that is no parameter
-was set by cross-validation within fit halves; its folds, penalty grid and guard were settled after
-scores of twelve cells had been seen.
+was set by cross-validation within fit halves; its folds and penalty grid were settled after scores
+of twelve cells had been seen, and its guard raised to that of the kernel after one null cell.
 """
 
 import argparse

@@ -41,7 +41,7 @@ class StructuredScaler(BaseCalibrator):
     own ("vector"), and may draw on the scores of the others ("matrix"); routing columns may change
     the temperature of a row and favour classes. Every deviation from the plain temperature is
     penalised, and structure and penalties are chosen by cross-validated log loss, with a
-    one-standard-error rule in favour of the plain temperature.
+    standard-error rule in favour of the plain temperature.
 
     Use it with three classes and more and some hundred rows per class, or where some classes are
     systematically over-predicted. It changes probabilities of classes relative to one another,
@@ -75,7 +75,7 @@ class StructuredScaler(BaseCalibrator):
     routing_axis : {"rank", "standardized"}, default="rank"
         Routing enters linearly by its weighted rank in `fit`, which bounds its influence, or in
         standard deviations.
-    n_standard_errors : float, default=1.0
+    n_standard_errors : float, default=1.5
         How many standard errors of the paired difference in cross-validated log loss a structure
         has to gain over the plain temperature with ``structure="auto"``, and routing over doing
         without it; times :math:`\sqrt{1 + 2 \log m}` for the best of m structures or columns. 0
@@ -189,7 +189,7 @@ class StructuredScaler(BaseCalibrator):
         structure: str = "auto",
         penalty: str | float | Mapping[str, float] = "cv",
         routing_axis: str = "rank",
-        n_standard_errors: float = 1.0,
+        n_standard_errors: float = 1.5,
         n_folds: int = 5,
         max_parameters: int = 20_000,
         max_iter: int = 100,

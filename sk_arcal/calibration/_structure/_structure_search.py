@@ -10,7 +10,7 @@ what was chosen.
 - *Penalties.* Strengths are powers of four around those of `Strengths`. Each is walked up or down
   while the loss falls, one after the other: scale and bias for the vector structure, cross and
   these again for the matrix, routing last.
-- *One-standard-error rule.* The structure with the lowest loss is taken only if it beats the plain
+- *Standard-error rule.* The structure with the lowest loss is taken only if it beats the plain
   temperature by more than `n_standard_errors` standard errors of the paired difference, times
   :math:`\sqrt{1 + 2 \log m}` for the best of m structures: the best of m useless ones gains about
   that much more than one. Routing has to beat in the same way what was chosen without it, with m
