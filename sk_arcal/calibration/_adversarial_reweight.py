@@ -280,7 +280,7 @@ class AdversarialReweightCalibrator(ExpertCalibrator):
         self.temperature_, self.n_iter_ = plain.temperature, 1
         self.ridge_ = np.inf if self.ridge == "cv" else float(self.ridge)
         if self.ridge == "cv" and plain.cause is None:
-            self.ridge_, _, _ = search_ridge(training, self.n_folds, self.n_standard_errors)
+            self.ridge_ = search_ridge(training, self.n_folds, self.n_standard_errors)
         self.theta_ = training.map.neutral
         adversary = training.adversary()
         if np.isfinite(self.ridge_):

@@ -124,7 +124,8 @@ class RoutingCalibratedClassifierCV(ClassifierMixin, MetaEstimatorMixin, PlainSt
     (600, 2)
     """
 
-    # `groups` is for the splitter, which asks for it itself.
+    # `groups` is for the splitter, which asks for it itself. scikit-learn looks for a plain
+    # dictionary on the class, hence the silenced rule about mutable class attributes.
     __metadata_request__fit = {"groups": UNUSED}  # noqa: RUF012
 
     def __init__(

@@ -69,6 +69,7 @@ def test_cvar_is_the_linear_programme(seed):
 
 @pytest.mark.parametrize("seed", PROBLEMS)
 @pytest.mark.parametrize("name", ["chi2", "kl"])
+# The oracle's own: SLSQP of some versions of scipy leaves its bounds by a rounding and clips.
 @pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")
 def test_ball_is_the_convex_programme(name, seed):
     losses, mass, rng = problem(seed)

@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+import skops.io
 from scipy.special import expit, softmax
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -703,12 +704,11 @@ def test_json_that_was_edited_is_refused(calibrator, part):
 
 
 def test_skops_has_to_trust_one_type(calibrator):
-    skops_io = pytest.importorskip("skops.io")
     X, y = class_data()
     frame = pd.DataFrame(X, columns=[f"column{i}" for i in range(5)])
-    data = skops_io.dumps(calibrator.fit(frame, y))
+    data = skops.io.dumps(calibrator.fit(frame, y))
     cls = type(calibrator)
     trusted = [f"{cls.__module__}.{cls.__qualname__}"]
-    assert skops_io.get_untrusted_types(data=data) == trusted
-    copy = skops_io.loads(data, trusted=trusted)
+    assert skops.io.get_untrusted_types(data=data) == trusted
+    copy = skops.io.loads(data, trusted=trusted)
     assert copy.decision_function(frame).tobytes() == calibrator.decision_function(frame).tobytes()

@@ -4,9 +4,12 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import sklearn
+import skops.io
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from scipy.special import expit
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
@@ -270,7 +273,6 @@ def test_columns_that_differ_between_folds_cannot_be_pooled():
 
 
 def test_sparse_matrix_equals_array():
-    sparse = pytest.importorskip("scipy.sparse")
     X, y = data()
     X[X < 0] = 0
     dense = wrapped(routing_transformer="passthrough").fit(X, y).predict_proba(X)
@@ -279,9 +281,8 @@ def test_sparse_matrix_equals_array():
         assert_allclose(model.predict_proba(kind(X).tocsr()), dense, atol=1e-6)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_table_equals_array(library):
-    table = pytest.importorskip(library).DataFrame
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_table_equals_array(table):
     X, y = data()
     frame = table({f"x{i}": column for i, column in enumerate(X.T)})
     expected = wrapped(routing_transformer=StandardScaler()).fit(X, y).predict_proba(X)
@@ -648,16 +649,15 @@ def test_pickle_and_clone():
 
 
 def test_skops_has_to_trust_the_wrapper_and_the_calibrator_only():
-    skops_io = pytest.importorskip("skops.io")
     X, y = data()
     model = wrapped(routing_transformer=StandardScaler()).fit(X, y)
-    saved = skops_io.dumps(model)
-    types = skops_io.get_untrusted_types(data=saved)
+    saved = skops.io.dumps(model)
+    types = skops.io.get_untrusted_types(data=saved)
     assert [name.rpartition(".")[2] for name in types] == [
         "RoutingCalibratedClassifierCV",
         "TemperatureScaler",
     ]
-    copy = skops_io.loads(saved, trusted=types)
+    copy = skops.io.loads(saved, trusted=types)
     assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
 
 

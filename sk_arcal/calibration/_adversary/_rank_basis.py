@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._axes import RankAxis
 from sk_arcal.calibration._saving._plain_state import register_helper
 
 # Ranks between so many stored values are interpolated; a fitted basis stays small.
@@ -49,11 +50,11 @@ class RankBasis:
         """
         self.tables: list[tuple[int, FloatArray, FloatArray, FloatArray]] = []
         for column, values in enumerate(routing.T):
-            distinct, code = np.unique(values, return_inverse=True)
+            axis = RankAxis.fit(values, weight)
+            distinct, rank = axis.values, axis.ranks
             if len(distinct) == 1:
                 continue
-            mass = np.bincount(code, weights=weight)
-            rank = np.cumsum(mass) - mass / 2
+            # So that the outer hats reach their full height at the outermost rows.
             rank = (rank - rank[0]) / (rank[-1] - rank[0])
             few = len(distinct) <= self.n_knots
             knots = rank if few else np.linspace(0, 1, self.n_knots)

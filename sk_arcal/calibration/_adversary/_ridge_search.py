@@ -16,7 +16,7 @@ from sk_arcal.calibration._adversary._dealt_folds import deal, is_divisible
 RIDGES = (1.0, 0.2, 0.04, 0.008, 0.0016)
 
 
-def search_ridge(training: Training, n_folds: int, n_standard_errors: float) -> tuple:
+def search_ridge(training: Training, n_folds: int, n_standard_errors: float) -> float:
     """Choose the strength of the ridge.
 
     Parameters
@@ -32,16 +32,11 @@ def search_ridge(training: Training, n_folds: int, n_standard_errors: float) -> 
     -------
     ridge : float
         One of `RIDGES`, or infinity.
-    gains : ndarray of shape (n_ridges,)
-        Held-out log loss of the plain temperature less that of each ridge, nats.
-    standard_errors : ndarray of shape (n_ridges,)
-        Of these.
     """
     weight = training.weight
-    gains, errors = np.zeros(len(RIDGES)), np.zeros(len(RIDGES))
     parts = deal(weight, n_folds)
     if not is_divisible(parts):
-        return np.inf, gains, errors
+        return np.inf
     found = Parallel()(delayed(_held_out)(training, part) for part in parts)
     total = weight.sum()
     gains = sum(part.sum(axis=1) for part, _ in found) / total
@@ -49,7 +44,7 @@ def search_ridge(training: Training, n_folds: int, n_standard_errors: float) -> 
     errors = np.sqrt(np.maximum(squares - gains**2, 0) / total)
     best = int(gains.argmax())
     enough = gains[best] > n_standard_errors * errors[best]
-    return (RIDGES[best] if enough else np.inf), gains, errors
+    return RIDGES[best] if enough else np.inf
 
 
 def _held_out(training: Training, part: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -196,6 +196,8 @@ def usable_device(torch: Any, name: str) -> Any:
     try:
         device = torch.device(name)
         torch.zeros(1, dtype=torch.float64, device=device)
+    # torch raises another kind for a name it cannot read, a build without the device, a device
+    # that is absent, and one without double precision.
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         raise ValueError(
             f"`device` is {name!r}, which torch {torch.__version__} cannot compute on in double "
