@@ -16,7 +16,7 @@ import sk_arcal
 # From the ground up: a module imports from earlier rows or from its own package, nowhere else.
 LAYERS = (
     ("_validation", "_version"),
-    ("_columns", "_numeric", "_smoothing"),
+    ("_columns", "_numeric", "_routing", "_smoothing"),
     ("metrics", "datasets"),
     ("calibration", "feature_extraction", "models"),
     ("diagnostics",),
