@@ -1,4 +1,4 @@
-"""The shell command: ``sk-arcal audit FILE`` and ``sk-arcal demo``."""
+"""The shell command: ``sk-arcal audit FILE``, ``sk-arcal demo`` and ``sk-arcal cache``."""
 
 import argparse
 import importlib
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0 when the audit ran, 2 when the input was refused; the reason is one sentence on the
-        standard error stream.
+        0 when the command did what it says, 2 when the input was refused; the reason is one
+        sentence on the standard error stream.
 
     Raises
     ------
@@ -52,17 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     # Outside the try: an import that fails here is our fault, not that of the input.
-    importlib.import_module("sk_arcal.audit")
+    importlib.import_module(arguments.package)
     with _plain_warnings():
         try:
-            _check_outputs(arguments)
-            table = arguments.read(arguments)
-            if not arguments.quiet:
-                # The remarks stand at the end of the summary.
-                _say(table.describe(notes=False) + "\n")
-            audit = _audit(table, arguments)
-            _say(audit.summary())
-            _write(audit, arguments)
+            arguments.run(arguments)
         except (ValueError, TypeError, OSError, ImportError) as error:
             _complain("error", error)
             return _BAD_INPUT
@@ -87,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_input(audit)
     _add_common(audit)
-    audit.set_defaults(read=_read_file, optional_report=False)
+    audit.set_defaults(run=_run_audit, read=_read_file, optional_report=False)
     demo = commands.add_parser(
         "demo",
         help="audit an embedded example",
@@ -95,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "that knows something and one that does not.",
     )
     _add_common(demo)
-    demo.set_defaults(read=_read_demo, report=None, optional_report=True)
+    demo.set_defaults(run=_run_audit, read=_read_demo, report=None, optional_report=True)
+    _add_cache(commands)
     return parser
 
 
@@ -120,6 +114,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(package="sk_arcal.audit")
     parser.add_argument("--report", metavar="HTML", help="write the report, one HTML page")
     parser.add_argument("--json", metavar="JSON", help="write all numbers")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
@@ -136,6 +131,48 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quiet", action="store_true", help="print only the verdicts, no mapping or progress"
     )
+
+
+def _add_cache(commands: Any) -> None:
+    parser = commands.add_parser(
+        "cache",
+        help="show or empty the cache of extracted rows",
+        description="Say where the cache of extracted rows lies, what it holds and how large it "
+        "is, or make it smaller.",
+    )
+    parser.add_argument(
+        "--folder", metavar="DIR", help="the cache (default: $SK_ARCAL_CACHE, or the user's cache)"
+    )
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument(
+        "--evict-to",
+        metavar="SIZE",
+        help="remove what was not used for longest until the rest fits, e.g. 500MB or 10GB",
+    )
+    change.add_argument("--clear", action="store_true", help="remove all rows")
+    parser.set_defaults(run=_run_cache, package="sk_arcal.feature_extraction")
+
+
+def _run_cache(arguments: argparse.Namespace) -> None:
+    from sk_arcal.feature_extraction._cache import RowCache, format_size, overview, parse_size
+
+    cache = RowCache(arguments.folder)
+    if arguments.clear:
+        _say(f"{format_size(cache.clear())} removed.")
+    elif arguments.evict_to is not None:
+        _say(f"{format_size(cache.evict(parse_size(arguments.evict_to)))} removed.")
+    _say(overview(cache))
+
+
+def _run_audit(arguments: argparse.Namespace) -> None:
+    _check_outputs(arguments)
+    table = arguments.read(arguments)
+    if not arguments.quiet:
+        # The remarks stand at the end of the summary.
+        _say(table.describe(notes=False) + "\n")
+    audit = _audit(table, arguments)
+    _say(audit.summary())
+    _write(audit, arguments)
 
 
 def _read_file(arguments: argparse.Namespace) -> "PredictionTable":

@@ -14,6 +14,7 @@ import pytest
 
 import sk_arcal
 from sk_arcal import cli
+from sk_arcal.feature_extraction._cache import RowCache, row_digests
 
 KEYS = {"n", "n_classes", "scorecard", "features", "recommendation"}
 FEATURE_KEYS = {"verdict", "pvalue", "pvalue_adjusted", "min_detectable_gap", "excess_gap"}
@@ -262,3 +263,93 @@ def test_letters_the_terminal_cannot_show_do_not_stop_the_command(monkeypatch):
     cli._say("at least δ")
     sys.stdout.flush()
     assert raw.getvalue() == b"at least ?\n"
+
+
+# --- the cache of extracted rows -----------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache with two namespaces: four rows, used an hour ago, and three."""
+    cache = RowCache(tmp_path / "cache")
+    for number, name in ((4, "old"), (3, "new")):
+        table = cache.namespace({"backbone": name, "layers": [1, 2]})
+        table.write(row_digests(np.arange(number)), np.ones((number, 500)))
+        if name == "old":
+            for path in table.folder.glob("*.shard"):
+                os.utime(path, (1.7e9, 1.7e9))
+    return cache
+
+
+def run_cache(capsys, *options):
+    assert cli.main(["cache", *map(str, options)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_cache_says_what_it_holds(cache, capsys):
+    lines = run_cache(capsys, "--folder", cache.folder).splitlines()
+    assert lines[0] == f"{cache.folder}: 2 namespaces, 7 rows, {cache.size() / 1000:.3g} kB"
+    assert len(lines) == 7
+    name = cache.namespace({"backbone": "old", "layers": [1, 2]}).folder.name
+    at = next(i for i, line in enumerate(lines) if line.startswith(name))
+    assert lines[at].startswith(f"{name}: 4 rows, 16.3 kB, last used 2023-11-1")
+    assert lines[at + 1 : at + 3] == ['  backbone: "old"', "  layers: [1, 2]"]
+
+
+def test_cache_of_the_environment_is_the_default(cache, capsys, monkeypatch):
+    monkeypatch.setenv("SK_ARCAL_CACHE", str(cache.folder))
+    assert run_cache(capsys).startswith(f"{cache.folder}: 2 namespaces, 7 rows")
+
+
+def test_cache_that_does_not_exist_is_empty_and_is_not_created(tmp_path, capsys):
+    folder = tmp_path / "absent"
+    assert run_cache(capsys, "--folder", folder) == f"{folder}: 0 namespaces, 0 rows, 0 B\n"
+    assert not folder.exists()
+
+
+def test_cache_is_shown_with_what_is_damaged_in_it(cache, capsys):
+    for table in (cache.folder / "rows").iterdir():
+        (table / "settings.json").write_text("{")
+        (table / "garbage.shard").write_bytes(b"garbage")
+    out = run_cache(capsys, "--folder", cache.folder)
+    assert "2 namespaces, 7 rows" in out
+    assert out.count("\n  without readable settings.json\n") == 2
+
+
+def test_cache_is_evicted_to_a_size(cache, capsys):
+    out = run_cache(capsys, "--folder", cache.folder, "--evict-to", "20kB").splitlines()
+    assert out[0] == "16.3 kB removed."
+    assert out[1] == f"{cache.folder}: 2 namespaces, 3 rows, 12.3 kB"
+    assert cache.size() < 20_000
+
+
+def test_cache_is_cleared(cache, capsys):
+    out = run_cache(capsys, "--folder", cache.folder, "--clear").splitlines()
+    assert out == ["28.7 kB removed.", f"{cache.folder}: 0 namespaces, 0 rows, 0 B"]
+    assert cache.size() == 0
+
+
+def test_cache_options_that_make_no_sense_are_one_sentence(cache, capsys, tmp_path):
+    assert "'much' is no size" in refused(capsys, "cache", "--evict-to", "much")
+    (tmp_path / "file").touch()
+    assert "file is a file" in refused(capsys, "cache", "--folder", tmp_path / "file")
+    with pytest.raises(SystemExit):
+        cli.main(["cache", "--clear", "--evict-to", "1GB"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_cache_command_needs_no_torch(tmp_path):
+    code = (
+        "import sys; from sk_arcal import cli; cli.main(['cache', '--folder', sys.argv[1]]);"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(sk_arcal.__file__).parents[1])},
+    )
+    assert done.stdout.endswith("0 B\nFalse\n")
