@@ -138,7 +138,7 @@ def _add_cache(commands: Any) -> None:
         "cache",
         help="show or empty the cache of extracted rows",
         description="Say where the cache of extracted rows lies, what it holds and how large it "
-        "is, or make it smaller.",
+        "is, or make it smaller. Networks written for worker processes lie beside the rows.",
     )
     parser.add_argument(
         "--folder", metavar="DIR", help="the cache (default: $SK_ARCAL_CACHE, or the user's cache)"
@@ -149,19 +149,25 @@ def _add_cache(commands: Any) -> None:
         metavar="SIZE",
         help="remove what was not used for longest until the rest fits, e.g. 500MB or 10GB",
     )
-    change.add_argument("--clear", action="store_true", help="remove all rows")
+    change.add_argument("--clear", action="store_true", help="remove all rows and networks")
     parser.set_defaults(run=_run_cache, package="sk_arcal.feature_extraction")
 
 
 def _run_cache(arguments: argparse.Namespace) -> None:
     from sk_arcal.feature_extraction._cache import RowCache, format_size, overview, parse_size
 
+    from sk_arcal.feature_extraction._sources._stored import clear_stored, stored_bytes
+
     cache = RowCache(arguments.folder)
+    networks = cache.folder / "backbones"
     if arguments.clear:
-        _say(f"{format_size(cache.clear())} removed.")
+        _say(f"{format_size(cache.clear() + clear_stored(networks))} removed.")
     elif arguments.evict_to is not None:
         _say(f"{format_size(cache.evict(parse_size(arguments.evict_to)))} removed.")
     _say(overview(cache))
+    n_networks, n_bytes = stored_bytes(networks)
+    if n_networks:
+        _say(f"networks and tokenizers for workers: {n_networks}, {format_size(n_bytes)}")
 
 
 def _run_audit(arguments: argparse.Namespace) -> None:

@@ -331,6 +331,17 @@ def test_cache_is_cleared(cache, capsys):
     assert cache.size() == 0
 
 
+def test_networks_for_workers_lie_beside_the_rows_and_are_cleared_with_them(cache, capsys):
+    network = cache.folder / "backbones" / "0123"
+    network.mkdir(parents=True)
+    (network / "weights.safetensors").write_bytes(bytes(3000))
+    shown = run_cache(capsys, "--folder", cache.folder).splitlines()
+    assert shown[-1] == "networks and tokenizers for workers: 1, 3 kB"
+    cleared = run_cache(capsys, "--folder", cache.folder, "--clear").splitlines()
+    assert cleared == ["31.7 kB removed.", f"{cache.folder}: 0 namespaces, 0 rows, 0 B"]
+    assert not network.exists()
+
+
 def test_cache_options_that_make_no_sense_are_one_sentence(cache, capsys, tmp_path):
     assert "'much' is no size" in refused(capsys, "cache", "--evict-to", "much")
     (tmp_path / "file").touch()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from sk_arcal.feature_extraction._cache._documents import TEMPORARY
 from sk_arcal.feature_extraction._cache._shard import SUFFIX
+from sk_arcal.feature_extraction._documents import TEMPORARY
 
 # A folder on its way out: renamed first, so that nobody writes into what is being deleted.
 _TRASH = ".trash"

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sk_arcal.feature_extraction._cache._folders import ENVIRONMENT
 from sk_arcal.feature_extraction._cache._sizes import format_size
+from sk_arcal.feature_extraction._folders import ENVIRONMENT
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

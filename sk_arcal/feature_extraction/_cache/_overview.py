@@ -5,12 +5,12 @@ import json
 import time
 from pathlib import Path
 
-from sk_arcal.feature_extraction._cache._documents import read_document
 from sk_arcal.feature_extraction._cache._eviction import namespaces, stored_shards
 from sk_arcal.feature_extraction._cache._row_cache import RowCache
 from sk_arcal.feature_extraction._cache._row_table import SETTINGS_FILE
 from sk_arcal.feature_extraction._cache._shard import DamagedShardError, open_shard
 from sk_arcal.feature_extraction._cache._sizes import format_size
+from sk_arcal.feature_extraction._documents import read_document
 
 
 def overview(cache: RowCache) -> str:

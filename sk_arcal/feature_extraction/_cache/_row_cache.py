@@ -6,7 +6,6 @@ from hashlib import blake2b
 from typing import Any
 
 from sk_arcal._validation import check_integer
-from sk_arcal.feature_extraction._cache._documents import canonical_text, plain_document
 from sk_arcal.feature_extraction._cache._eviction import (
     Bound,
     clear,
@@ -15,8 +14,9 @@ from sk_arcal.feature_extraction._cache._eviction import (
     remove_leftovers,
     stored_shards,
 )
-from sk_arcal.feature_extraction._cache._folders import cache_root
 from sk_arcal.feature_extraction._cache._row_table import RowTable
+from sk_arcal.feature_extraction._documents import canonical_text, plain_document
+from sk_arcal.feature_extraction._folders import cache_root
 
 # Raised when a shard or its place changes; rows of other formats are then in other namespaces.
 _FORMAT = 1

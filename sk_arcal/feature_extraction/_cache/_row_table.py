@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import check_length
-from sk_arcal.feature_extraction._cache._documents import plain_document, read_document, write_once
 from sk_arcal.feature_extraction._cache._eviction import Bound
 from sk_arcal.feature_extraction._cache._failed_write import failed_write_explained
-from sk_arcal.feature_extraction._cache._folders import make_private
 from sk_arcal.feature_extraction._cache._row_digest import DIGEST_SIZE, Digests
 from sk_arcal.feature_extraction._cache._shard import FLOATS, Shard, Values, write_shard
 from sk_arcal.feature_extraction._cache._shard_set import ShardSet
+from sk_arcal.feature_extraction._documents import plain_document, read_document, write_once
+from sk_arcal.feature_extraction._folders import make_private
 from sk_arcal.feature_extraction._warning import ExtractionWarning
 
 SETTINGS_FILE = "settings.json"

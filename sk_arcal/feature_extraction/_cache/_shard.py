@@ -27,8 +27,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from sk_arcal.feature_extraction._cache._documents import TEMPORARY
 from sk_arcal.feature_extraction._cache._row_digest import DIGEST_SIZE, Digests
+from sk_arcal.feature_extraction._documents import TEMPORARY
 
 SUFFIX = ".shard"
 FLOATS = (np.dtype("<f4"), np.dtype("<f8"))
