@@ -1,9 +1,10 @@
 """Calibration that may use a network's routing, and tests of whether it should.
 
-The packages follow the work: :mod:`sk_arcal.calibration` fits probabilities,
-:mod:`sk_arcal.metrics` measures them, :mod:`sk_arcal.diagnostics` tests whether routing
-says more than confidence, :mod:`sk_arcal.displays` draws, and :mod:`sk_arcal.audit`
-answers in one call. Everything is loaded on first use.
+The packages follow the work: :mod:`sk_arcal.feature_extraction` reads confidence and routing
+from networks, :mod:`sk_arcal.models` has small networks that route, :mod:`sk_arcal.calibration`
+fits probabilities, :mod:`sk_arcal.metrics` measures them, :mod:`sk_arcal.diagnostics` tests
+whether routing says more than confidence, :mod:`sk_arcal.displays` draws, and
+:mod:`sk_arcal.audit` answers in one call. Everything is loaded on first use.
 """
 
 import importlib
@@ -13,24 +14,37 @@ __version__ = "0.1.0.dev0"
 # public name -> the package it lives in
 _HOMES = {
     "AdversarialReweightCalibrator": "calibration",
+    "Backbone": "feature_extraction",
     "CapacityMatchedMLP": "calibration",
     "ExpertTemperatureScaler": "calibration",
     "NWConditionalCalibrator": "calibration",
     "RoutingCalibratedClassifierCV": "calibration",
+    "RoutingFeatureExtractor": "feature_extraction",
     "StructuredScaler": "calibration",
     "TemperatureScaler": "calibration",
     "columns": "calibration",
     "conditional_calibration_test": "diagnostics",
     "routing_audit": "audit",
 }
-_PACKAGES = ("audit", "calibration", "datasets", "diagnostics", "displays", "metrics")
+_PACKAGES = (
+    "audit",
+    "calibration",
+    "datasets",
+    "diagnostics",
+    "displays",
+    "feature_extraction",
+    "metrics",
+    "models",
+)
 
 __all__ = [
     "AdversarialReweightCalibrator",
+    "Backbone",
     "CapacityMatchedMLP",
     "ExpertTemperatureScaler",
     "NWConditionalCalibrator",
     "RoutingCalibratedClassifierCV",
+    "RoutingFeatureExtractor",
     "StructuredScaler",
     "TemperatureScaler",
     "audit",
@@ -40,7 +54,9 @@ __all__ = [
     "datasets",
     "diagnostics",
     "displays",
+    "feature_extraction",
     "metrics",
+    "models",
     "routing_audit",
 ]
 

@@ -111,10 +111,10 @@ class RoutingProfile:
 
         Parameters
         ----------
-        weights : sequence of array-like of shape (n_samples, n_routes) or (n_samples, n_tokens, \
-n_routes)
-            Not negative, summing to one over the routes; sites may differ in their number of
-            routes. Tokens are averaged.
+        weights : sequence of array-like
+            Of shape (n_samples, n_routes) or (n_samples, n_tokens, n_routes), not negative,
+            summing to one over the routes; sites may differ in their number of routes. Tokens are
+            averaged.
         kind : {"router", "depth"}, default="router"
             What the routes are.
         labels : sequence of str, default=None

@@ -10,7 +10,7 @@ import pytest
 import sk_arcal
 
 OPTIONAL = (
-    *("torch", "skorch", "safetensors", "transformers"),
+    *("torch", "skorch", "safetensors", "transformers", "accelerate"),
     *("matplotlib", "pandas", "jinja2", "pyarrow", "polars", "tqdm"),
 )
 
@@ -84,16 +84,31 @@ def test_importing_every_package_loads_nothing_optional():
     assert loaded_after(everything, OPTIONAL) == below
 
 
-def test_every_public_name_loads_in_a_bare_install():
+def test_every_public_name_loads_in_a_bare_install_or_says_what_it_needs():
     code = """
 import importlib, sk_arcal
 for package in sk_arcal.__all__:
     module = getattr(sk_arcal, package)
     for name in getattr(module, "__all__", ()):
-        getattr(module, name)
-        print(package, name)
+        try:
+            getattr(module, name)
+            print("loads", package, name)
+        except ImportError as error:
+            print("needs", package, name, error)
 """
-    assert len(run_python(BARE_INSTALL + code).splitlines()) >= 40
+    lines = [line.split(maxsplit=3) for line in run_python(BARE_INSTALL + code).splitlines()]
+    assert len([line for line in lines if line[0] == "loads"]) >= 60
+    # Modules of torch, and the one function that takes them.
+    needs_torch = {line[2]: line[3] for line in lines if line[0] == "needs"}
+    assert set(needs_torch) == {
+        *("DepthRead", "DepthStream", "ExpertRouting", "MixtureOfExperts", "TabularTransformer"),
+        *("VisionTransformer", "depth_stream", "read_routing"),
+    }
+    for name, message in needs_torch.items():
+        assert message == (
+            f"{name} needs torch, which is not installed. "
+            'Install it with: pip install "sk-arcal[torch]"'
+        )
 
 
 @pytest.mark.parametrize("calibrator", ["TemperatureScaler", "NWConditionalCalibrator"])

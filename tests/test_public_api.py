@@ -20,7 +20,10 @@ from numpydoc.validate import get_validation_checks, validate
 import sk_arcal
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("audit", "calibration", "datasets", "diagnostics", "displays", "metrics")
+PACKAGES = (
+    *("audit", "calibration", "datasets", "diagnostics", "displays"),
+    *("feature_extraction", "metrics", "models"),
+)
 CHECKS = get_validation_checks(
     set(
         tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["numpydoc_validation"][

@@ -1,0 +1,195 @@
+"""Rows through the cache: what is there is read, what is missing is forwarded once and kept."""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_arcal._validation import FloatArray, import_optional
+from sk_arcal.feature_extraction._backbone import Backbone
+from sk_arcal.feature_extraction._extraction._record import Extraction, RecordLayout
+from sk_arcal.feature_extraction._extraction._rows import Rows
+from sk_arcal.feature_extraction._extraction._settings import ExtractionSettings
+
+if TYPE_CHECKING:
+    from sk_arcal.feature_extraction._extraction._forward import Forward
+
+# Rows looked up, sorted by length and forwarded together; bounds the memory for records.
+_WINDOW = 4096
+
+
+class Table(Protocol):
+    """Where records are kept: a table of the row cache, or one that keeps nothing."""
+
+    layout: Any
+
+    def read(self, keys: NDArray[np.uint8]) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Return records, and which of the keys were there."""
+
+    def write(self, keys: NDArray[np.uint8], values: FloatArray) -> None:
+        """Keep records."""
+
+    def compact(self) -> None:
+        """Put what was written into fewer files."""
+
+
+class ForgetfulTable:
+    """Stands in for the cache where there is none; keeps no rows."""
+
+    layout: Any = None
+
+    def read(self, keys: NDArray[np.uint8]) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Return that nothing is there."""
+        return np.empty((len(keys), 0)), np.zeros(len(keys), dtype=bool)
+
+    def write(self, keys: NDArray[np.uint8], values: FloatArray) -> None:
+        """Forget."""
+
+    def compact(self) -> None:
+        """Do nothing."""
+
+
+class RecordSource:
+    """Records of rows: read from a table, and forwarded where it lacks them.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The module; not loaded as long as nothing is missing.
+    settings : ExtractionSettings
+        How to forward, and what to keep.
+    table : RowTable or ForgetfulTable
+        Records made with these settings.
+    batch_size : int
+        Most rows forwarded at once.
+    may_forward : bool
+        Whether rows that are missing may be forwarded.
+    progress : callable
+        Called with the number of rows whenever some are done.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: ExtractionSettings,
+        table: Table,
+        *,
+        batch_size: int,
+        may_forward: bool,
+        progress: Callable[[int], object],
+    ) -> None:
+        self.backbone, self.settings, self.table = backbone, settings, table
+        self.batch_size, self.may_forward, self.progress = batch_size, may_forward, progress
+
+    @property
+    def layout(self) -> RecordLayout | None:
+        """What the records mean; None as long as nothing was forwarded."""
+        known = self.table.layout
+        return None if known is None else RecordLayout.from_dict(known)
+
+    def windows(self, rows: Rows) -> Iterator[tuple[slice, Extraction]]:
+        """Yield slices of the rows in order, and what the network says about each."""
+        for start in range(0, len(rows), _WINDOW):
+            window = slice(start, min(start + _WINDOW, len(rows)))
+            records = self._records(rows.take(window), start)
+            layout = self.layout
+            assert layout is not None
+            yield window, layout.extraction(records)
+        self.table.compact()
+
+    def _records(self, rows: Rows, start: int) -> FloatArray:
+        keys = rows.digests()
+        values, found = self.table.read(keys)
+        self.progress(int(found.sum()))
+        if found.all():
+            return values
+        missing = np.flatnonzero(~found)
+        if not self.may_forward:
+            self._refuse(len(missing), len(rows))
+        # Equal rows are forwarded once.
+        distinct, first, inverse = np.unique(
+            keys[missing], axis=0, return_index=True, return_inverse=True
+        )
+        made = self._forwarded(rows.take(missing[first]), distinct, start)
+        self.progress(len(missing) - len(distinct))
+        if not found.any():
+            return made[inverse]
+        values[missing] = made[inverse]
+        return values
+
+    def _forwarded(self, rows: Rows, keys: NDArray[np.uint8], start: int) -> FloatArray:
+        """Return the records of distinct rows, saved batch by batch."""
+        pending = _forwarding_order(rows.lengths(), self.batch_size)
+        records: FloatArray | None = None
+        while pending.size:
+            batch, pending = pending[: self.batch_size], pending[self.batch_size :]
+            # Another process may have forwarded them meanwhile.
+            values, found = self.table.read(keys[batch])
+            if found.any():
+                records = _put(records, batch[found], values[found], len(rows))
+            left = batch[~found]
+            for part, layout, made in self._forward(rows.take(left), self.batch_size):
+                self._keep(layout, keys[left[part]], made, start)
+                records = _put(records, left[part], made, len(rows))
+            self.progress(len(batch))
+        assert records is not None
+        return records
+
+    def _keep(
+        self, layout: RecordLayout, keys: NDArray[np.uint8], records: FloatArray, start: int
+    ) -> None:
+        from sk_arcal.feature_extraction._extraction._forward import non_finite_rows
+
+        known = self.layout
+        if known is None:
+            self.table.layout = layout.to_dict()
+        elif known != layout:
+            raise ValueError(
+                f"The backbone's outputs changed between batches: {known} before, {layout} now. "
+                "The number of scores, sites and routes must not depend on the rows."
+            )
+        bad = non_finite_rows(layout, records)
+        if bad.size:
+            raise ValueError(
+                f"The backbone gives scores or routing weights that are not finite for "
+                f"{bad.size} of {len(records)} rows of a batch (from row {start} of X on). Check "
+                "the inputs, or the precision `dtype`."
+            )
+        self.table.write(keys, records)
+
+    @cached_property
+    def _forward(self) -> "Forward":
+        import_optional("torch", extra="torch", caller="RoutingFeatureExtractor")
+        from sk_arcal.feature_extraction._extraction._forward import Forward
+
+        return Forward(self.backbone, self.settings)
+
+    def _refuse(self, n_missing: int, n_rows: int) -> None:
+        raise RuntimeError(
+            f"{n_missing} of {n_rows} rows are not in the cache, and this worker process may not "
+            "forward them: every worker would open the device and load the weights anew. Call "
+            "prefill(X) on the extractor before the search, or set on_miss='compute'."
+        )
+
+
+def _forwarding_order(lengths: NDArray[np.intp], batch_size: int) -> NDArray[np.intp]:
+    """Return the rows, long ones first, begun at a batch that depends on the process.
+
+    Long ones first: if memory does not suffice, it shows at once. Processes that start on the
+    same rows at the same time begin at different batches, so that they share the work.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    n_batches = -(-len(order) // batch_size)
+    return np.roll(order, -batch_size * (os.getpid() % n_batches))
+
+
+def _put(
+    records: FloatArray | None, rows: NDArray[np.intp], values: FloatArray, n_rows: int
+) -> FloatArray:
+    if records is None:
+        records = np.empty((n_rows, values.shape[1]), dtype=values.dtype)
+    records[rows] = values
+    return records
