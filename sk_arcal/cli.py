@@ -155,7 +155,6 @@ def _add_cache(commands: Any) -> None:
 
 def _run_cache(arguments: argparse.Namespace) -> None:
     from sk_arcal.feature_extraction._cache import RowCache, format_size, overview, parse_size
-
     from sk_arcal.feature_extraction._sources._stored import clear_stored, stored_bytes
 
     cache = RowCache(arguments.folder)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sk_arcal.feature_extraction._cache import RowCache, _documents, _shard, _shard_set
+from sk_arcal.feature_extraction import _documents
+from sk_arcal.feature_extraction._cache import RowCache, _shard, _shard_set
 from sk_arcal.feature_extraction._cache._shard import open_shard
 from sk_arcal.feature_extraction._warning import ExtractionWarning
 from tests.feature_extraction.cache_rows import finish, keys_of, shard_files, start, values_of

@@ -165,6 +165,22 @@ def test_grid_forwards_each_row_once_and_a_second_process_none(n_jobs, most, tab
     assert float(scores) == search.best_score_
 
 
+def test_workers_take_batches_in_different_orders_and_all_of_them(monkeypatch):
+    from sk_arcal.feature_extraction._extraction import _run
+
+    lengths = np.repeat([3, 9, 5], 20)
+    alone = _run._forwarding_order(lengths, 8)
+    assert (np.diff(lengths[alone]) <= 0).all()
+    monkeypatch.setattr(_run, "in_worker_process", lambda: True)
+    orders = []
+    for pid in (100, 101, 102):
+        monkeypatch.setattr(_run.os, "getpid", lambda pid=pid: pid)
+        order = _run._forwarding_order(lengths, 8)
+        np.testing.assert_array_equal(np.sort(order), np.arange(60))
+        orders.append(order[:8].tolist())
+    assert orders[0] != orders[1] != orders[2]
+
+
 def test_worker_on_a_gpu_refuses_and_says_what_to_do(table, tmp_path, monkeypatch):
     from sk_arcal.feature_extraction._extraction import _parameters
 

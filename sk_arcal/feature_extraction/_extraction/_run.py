@@ -13,6 +13,7 @@ from sk_arcal.feature_extraction._backbone import Backbone
 from sk_arcal.feature_extraction._extraction._record import Extraction, RecordLayout
 from sk_arcal.feature_extraction._extraction._rows import Rows
 from sk_arcal.feature_extraction._extraction._settings import ExtractionSettings
+from sk_arcal.feature_extraction._extraction._worker import in_worker_process
 
 if TYPE_CHECKING:
     from sk_arcal.feature_extraction._extraction._forward import Forward
@@ -176,14 +177,18 @@ class RecordSource:
 
 
 def _forwarding_order(lengths: NDArray[np.intp], batch_size: int) -> NDArray[np.intp]:
-    """Return the rows, long ones first, begun at a batch that depends on the process.
+    """Return the rows in the order in which they are forwarded, those of like length together.
 
-    Long ones first: if memory does not suffice, it shows at once. Processes that start on the
-    same rows at the same time begin at different batches, so that they share the work.
+    Long ones first: if memory does not suffice, it shows at once. Workers that start on the same
+    rows at the same time take the batches in different orders, so that each finds most of the
+    others' work done.
     """
     order = np.argsort(-lengths, kind="stable")
-    n_batches = -(-len(order) // batch_size)
-    return np.roll(order, -batch_size * (os.getpid() % n_batches))
+    if not in_worker_process():
+        return order
+    batches = np.split(order, range(batch_size, len(order), batch_size))
+    shuffled = np.random.default_rng(os.getpid()).permutation(len(batches))
+    return np.concatenate([batches[batch] for batch in shuffled])
 
 
 def _put(
