@@ -1,20 +1,20 @@
-"""Train an attention-residual vision transformer on CIFAR-10, and look at its routing.
+"""Train attention-residual vision transformers on CIFAR-10, and look at their routing.
 
 FOLDER holds ``images/cifar10_small_raw.npz`` (2000 decoded training images) or, with
-``--n-train`` above 2000, ``images/cifar10_train_jpeg.npz``; test images are those of
-``images/cifar10_test_even_jpeg.npz``. Half of them fit the temperature, the other half is measured.
+``--n-train`` above 2000, ``images/cifar10_train_jpeg.npz``; test images are the 5000 of
+``images/cifar10_test_even_jpeg.npz``. Half of them fit a temperature, the other half is measured.
 
-Written to OUTPUT: ``routing.csv``, a row per test image with its logits, routing columns and label,
-which ``sk-arcal audit`` reads; ``routing.png``, learning curve, reliability before and after
-temperature scaling, and the entropy of every depth site; ``summary.json``.
+Written to OUTPUT for Block and for Full attention over depth: ``<residual>.csv``, a row per test
+image with its logits, routing columns and label, which ``sk-arcal audit`` reads; ``<residual>.png``,
+training, reliability before and after one temperature, and the entropy of every depth site;
+``table.inc``, the table of the documentation.
 
-Run as ``python -m benchmarks.train_on_images FOLDER OUTPUT [--residual full] [--n-train 2000]
-[--epochs 60] [--device cpu] [--seed 0]``; on two cores about ten minutes.
+Run as ``python -m benchmarks.train_on_images FOLDER OUTPUT [--n-train 2000] [--epochs 60]
+[--patch-size 8] [--device cpu] [--seed 0]``; some minutes on one core.
 """
 
 import argparse
 import io
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from PIL import Image
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
+from benchmarks._rst import publish, simple_table
 from sk_arcal import Backbone, RoutingFeatureExtractor, TemperatureScaler
 from sk_arcal.displays import ReliabilityDisplay
 from sk_arcal.metrics import noise_floor, top_label_calibration_error
@@ -99,55 +100,76 @@ def draw_entropies(ax: Any, profile: Any) -> None:
     ax.legend()
 
 
-def main() -> None:
-    """Train, extract, measure, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--residual", choices=("block", "full"), default="full")
-    parser.add_argument("--n-train", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
+def trained(arguments: argparse.Namespace, residual: str) -> tuple[Any, dict[str, Any]]:
+    """Return a trained network, and how that went."""
     X, y = training_images(arguments.folder, arguments.n_train)
-    X_test, y_test = decoded(arguments.folder / "images" / "cifar10_test_even_jpeg.npz")
     started = time.perf_counter()
     model = VisionTransformerClassifier(
-        residual=arguments.residual,
+        patch_size=arguments.patch_size,
+        residual=residual,
         max_epochs=arguments.epochs,
         device=arguments.device,
         random_state=arguments.seed,
     ).fit(X, y)
     seconds = time.perf_counter() - started
+    return model, {"seconds": round(seconds), "training_accuracy": float(model.score(X, y))}
+
+
+def report(arguments: argparse.Namespace, residual: str) -> list[dict[str, Any]]:
+    """Train and extract; write the table of columns and the figure; return both measurements."""
+    model, training = trained(arguments, residual)
+    X, y = decoded(arguments.folder / "images" / "cifar10_test_even_jpeg.npz")
     extractor = RoutingFeatureExtractor(
-        Backbone(model.module_), classes=CLASSES, summaries=SUMMARIES, cache=False, batch_size=256
+        Backbone(model.module_), classes=CLASSES, summaries=SUMMARIES, batch_size=256, cache=False
     ).set_output(transform="pandas")
-    table = extractor.fit_transform(X_test)
-    extraction = extractor.extract(X_test)
-    columns = table.assign(y_true=np.array(CLASSES)[y_test])
-    columns.to_csv(arguments.output / "routing.csv", index=False)
-    half = len(y_test) // 2
-    scaler = TemperatureScaler().fit(extraction.scores[:half], y_test[:half])
+    columns = extractor.fit_transform(X).assign(y_true=np.array(CLASSES)[y])
+    columns.to_csv(arguments.output / f"{residual}.csv", index=False)
+    extraction = extractor.extract(X)
+    half = len(y) // 2
+    scaler = TemperatureScaler().fit(extraction.scores[:half], y[:half])
     raw = softmax(extraction.scores[half:].astype(float), axis=1)
     scaled = scaler.predict_proba(extraction.scores[half:])
-    summary = {
-        "images": len(X),
-        "epochs": arguments.epochs,
-        "residual": arguments.residual,
-        "seconds": round(seconds),
-        "training_accuracy": float(model.score(X, y)),
-        "temperature": float(scaler.temperature_),
-        "raw": measure(y_test[half:], raw),
-        "one temperature": measure(y_test[half:], scaled),
-        "noise_floor": noise_floor(raw.max(axis=1), random_state=0).mean,
-        "degenerate": extractor.degenerate_features_,
-    }
-    (arguments.output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print(json.dumps(summary, indent=1))
-    fig = figure(model, y_test[half:], raw, scaled, extraction.profile)
-    fig.savefig(arguments.output / "routing.png", dpi=110)
+    fig = figure(model, y[half:], raw, scaled, extraction.profile)
+    fig.savefig(arguments.output / f"{residual}.png", dpi=100)
+    kinds = (("raw", raw), (f"temperature {scaler.temperature_:.2f}", scaled))
+    return [
+        training
+        | {"residual": residual, "probabilities": kind}
+        | measure(y[half:], probability)
+        | {"floor": noise_floor(probability.max(axis=1), random_state=0).mean}
+        for kind, probability in kinds
+    ]
+
+
+def table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
+    """Return the table of the documentation."""
+    header = ["residual", "probabilities", "accuracy, %", "mean confidence, %", "ECE, %"]
+    header += ["its noise floor", "log loss", "training accuracy, %", "training, s"]
+    shares = ("accuracy", "mean_confidence", "ece", "floor")
+    lines = [
+        [row["residual"], row["probabilities"]]
+        + [f"{100 * row[name]:.1f}" for name in shares]
+        + [f"{row['log_loss']:.3f}", f"{100 * row['training_accuracy']:.1f}", f"{row['seconds']}"]
+        for row in rows
+    ]
+    title = f"{arguments.n_train} training images, {arguments.epochs} epochs, 2500 test images"
+    return simple_table(title, header, lines)
+
+
+def main() -> None:
+    """Read the arguments; train, measure, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--n-train", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--patch-size", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    rows = [row for residual in ("block", "full") for row in report(arguments, residual)]
+    publish([table(rows, arguments)], arguments.output / "table.inc")
 
 
 if __name__ == "__main__":

@@ -61,16 +61,16 @@ sphinx_gallery_conf = {
 }
 
 
-def skip_members_of_sklearn(app, what, name, obj, skip, options):
-    """Leave out what an estimator inherits from scikit-learn.
+def skip_members_of_others(app, what, name, obj, skip, options):
+    """Leave out what a class inherits from scikit-learn or torch.
 
-    Those docstrings are documented there and refer to labels of scikit-learn's site, which
-    this site does not have.
+    Those docstrings are documented there and refer to labels of their sites, which this site does
+    not have.
     """
     home = getattr(obj, "__module__", None) or ""
-    return True if home.split(".")[0] == "sklearn" else None
+    return True if home.split(".")[0] in {"sklearn", "torch"} else None
 
 
 def setup(app):
     """Connect the hook above."""
-    app.connect("autodoc-skip-member", skip_members_of_sklearn)
+    app.connect("autodoc-skip-member", skip_members_of_others)
