@@ -4,10 +4,10 @@ FOLDER holds ``images/cifar10_small_raw.npz`` (2000 decoded training images) or,
 ``--n-train`` above 2000, ``images/cifar10_train_jpeg.npz``; test images are the 5000 of
 ``images/cifar10_test_even_jpeg.npz``. Half of them fit a temperature, the other half is measured.
 
-Written to OUTPUT for Block and for Full attention over depth: ``<residual>.csv``, a row per test
-image with its logits, routing columns and label, which ``sk-arcal audit`` reads; ``<residual>.png``,
-training, reliability before and after one temperature, and the entropy of every depth site;
-``table.inc``, the table of the documentation.
+Written to OUTPUT for Block and Full attention over depth: ``<residual>.csv``, a row per test
+image with its logits, routing columns and label, which ``sk-arcal audit`` reads;
+``<residual>.png``, training, reliability before and after one temperature, and the entropy of every
+depth site; ``table.inc``, the table of the documentation.
 
 Run as ``python -m benchmarks.train_on_images FOLDER OUTPUT [--n-train 2000] [--epochs 60]
 [--patch-size 8] [--device cpu] [--seed 0]``; some minutes on one core.

@@ -120,7 +120,7 @@ def summarize_routing(
         "entropy_variance". One column per site: "entropy", "normalized_entropy", "max_weight",
         "margin", "effective_routes"; for routers "max_load"; for depth sites "embedding_weight"
         and "depth_index_variance". One column per route: "weights"; for routers "load". One
-        column per kind of site: each of the first list with "mean_" before it,
+        column per kind of site: each of the first list with ``mean_`` before it,
         "agreement", and where there are several sites "entropy_variance" and
         "normalized_entropy_variance".
     token_order : {"weights_first", "statistics_first"}, default="weights_first"
