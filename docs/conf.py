@@ -42,6 +42,7 @@ html_sidebars = {
         "calibrator_benchmarks",
         "contributing",
         "changelog",
+        "user_guide/architectures",
     )
 }
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}

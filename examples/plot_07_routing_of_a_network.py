@@ -25,7 +25,8 @@ X_train, X_rest, y_train, y_rest = train_test_split(
 )
 network = VisionTransformerClassifier(
     patch_size=2, width=32, depth=4, max_epochs=80, learning_rate=0.01, random_state=0
-).fit(X_train, y_train)
+)
+network.fit(X_train, y_train)
 
 # %%
 # Columns
@@ -62,13 +63,15 @@ depth = np.arange(1, len(names) + 1)
 fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 axes[0].fill_between(depth, low, high, alpha=0.3, label="5 to 95 % of the images")
 axes[0].plot(depth, middle, marker="o", label="median image")
-axes[0].set(xlabel="read", ylabel="entropy / log(sources)", title="How evenly is depth read?")
+axes[0].set(xlabel="read", ylabel="entropy / log(sources)")
+axes[0].set_title("How evenly is depth read?")
 axes[0].legend()
 weights, mask = profile.padded()
 shown = np.where(mask, weights.mean(axis=0), np.nan)
 picture = axes[1].imshow(shown, cmap="viridis", vmin=0, aspect="auto")
-axes[1].set(xlabel="source (0 is the embedding)", ylabel="read", title="Mean weight of each source")
-fig.colorbar(picture, ax=axes[1])
+axes[1].set(xlabel="source (0 is the embedding)", ylabel="read")
+axes[1].set_title("Mean weight of each source")
+_ = fig.colorbar(picture, ax=axes[1])
 
 # %%
 # A search over the whole pipeline

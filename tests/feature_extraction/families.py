@@ -17,6 +17,7 @@ from tests.feature_extraction.tiny_models import tiny
 
 PAGE = Path(__file__).parents[2] / "docs" / "supported_families.inc"
 LENGTHS = (9, 6, 3)
+USUAL_PARTS = ["logits", "selection", "factors"]
 
 LATENT = {"num_key_value_heads": 4}
 SPARSE = {"mlp_layer_types": ["dense", "sparse", "sparse"]}
@@ -354,10 +355,10 @@ def table():
     lines = [
         ".. list-table:: Architectures of transformers whose routing is read",
         "   :header-rows: 1",
-        "   :widths: 14 22 10 18 36",
+        "   :widths: 20 30 14 36",
         "",
     ]
-    header = ("Family", "Router", "Scoring", "Read", "Remarks")
+    header = ("Family", "Router", "Scoring", "Remarks")
     for cells in (header, *map(_row, FAMILIES)):
         marks = ["   * -", *["     -"] * (len(cells) - 1)]
         lines += [f"{mark} {cell}".rstrip() for mark, cell in zip(marks, cells, strict=True)]
@@ -374,12 +375,13 @@ def _row(family):
         "selection": routes.selected is not None,
         "factors": routes.selected_weights is not None,
     }
+    known = [part for part, there in parts.items() if there]
+    only = "" if known == USUAL_PARTS else f"Read: {', '.join(known)}."
     return (
         f"``{family.name}``",
         ", ".join(f"``{path}``" for path in paths),
         family.scoring,
-        ", ".join(part for part, known in parts.items() if known),
-        family.remark,
+        f"{family.remark} {only}".strip(),
     )
 
 

@@ -114,27 +114,29 @@ class RecordSource:
         distinct, first, inverse = np.unique(
             keys[missing], axis=0, return_index=True, return_inverse=True
         )
-        made = self._forwarded(rows.take(missing[first]), distinct, start)
+        made = self._forwarded(rows, missing[first], distinct, start)
         self.progress(len(missing) - len(distinct))
         if not found.any():
             return made[inverse]
         values[missing] = made[inverse]
         return values
 
-    def _forwarded(self, rows: Rows, keys: NDArray[np.uint8], start: int) -> FloatArray:
-        """Return the records of distinct rows, saved batch by batch."""
-        pending = _forwarding_order(rows.lengths(), self.batch_size)
+    def _forwarded(
+        self, rows: Rows, which: NDArray[np.intp], keys: NDArray[np.uint8], start: int
+    ) -> FloatArray:
+        """Return the records of some of the rows, all distinct, saved batch by batch."""
+        pending = _forwarding_order(rows.lengths()[which], self.batch_size)
         records: FloatArray | None = None
         while pending.size:
             batch, pending = pending[: self.batch_size], pending[self.batch_size :]
             # Another process may have forwarded them meanwhile.
             values, found = self.table.read(keys[batch])
             if found.any():
-                records = _put(records, batch[found], values[found], len(rows))
+                records = _put(records, batch[found], values[found], len(which))
             left = batch[~found]
-            for part, layout, made in self._forward(rows.take(left), self.batch_size):
+            for part, layout, made in self._forward(rows.take(which[left]), self.batch_size):
                 self._keep(layout, keys[left[part]], made, start)
-                records = _put(records, left[part], made, len(rows))
+                records = _put(records, left[part], made, len(which))
             self.progress(len(batch))
         assert records is not None
         return records
