@@ -72,14 +72,17 @@ def figure(model: Any, y: np.ndarray, raw: np.ndarray, scaled: np.ndarray, profi
     """Draw the learning curve, reliability before and after, and entropy by depth."""
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
-    axes[0].plot([epoch["train_loss"] for epoch in model.history_])
-    axes[0].set(xlabel="epoch", ylabel="training loss (nats)", ylim=0, title="Training")
-    for probability, name in ((raw, "raw"), (scaled, "one temperature")):
+    fig, axes = plt.subplots(2, 2, figsize=(10, 9), layout="constrained")
+    axes[0, 0].plot(range(1, 1 + model.n_iter_), [row["train_loss"] for row in model.history_])
+    axes[0, 0].set(xlabel="epoch", ylabel="training loss (nats)", title="Training")
+    axes[0, 0].set_ylim(bottom=0)
+    draw_entropies(axes[0, 1], profile)
+    for ax, probability, name in zip(
+        axes[1], (raw, scaled), ("raw", "one temperature"), strict=True
+    ):
         correct = probability.argmax(axis=1) == y
-        ReliabilityDisplay.from_predictions(correct, probability.max(axis=1), name=name, ax=axes[1])
-    axes[1].set_title("Top-label reliability, test")
-    draw_entropies(axes[2], profile)
+        ReliabilityDisplay.from_predictions(correct, probability.max(axis=1), name=name, ax=ax)
+        ax.set_title(f"Top label on test images, {name}")
     return fig
 
 
