@@ -114,6 +114,8 @@ class RecordSource:
         distinct, first, inverse = np.unique(
             keys[missing], axis=0, return_index=True, return_inverse=True
         )
+        # With an axis numpy 2.0 keeps it in the inverse.
+        inverse = inverse.ravel()
         made = self._forwarded(rows, missing[first], distinct, start)
         self.progress(len(missing) - len(distinct))
         if not found.any():
