@@ -114,7 +114,7 @@ print(
     f"says {raw.max(axis=1).mean():.1%}. Calibration takes its log loss from "
     f"{log_loss(y_test, raw):.3f} to {log_loss(y_test, calibrated):.3f} nats and its calibration "
     f"error from {top_label_calibration_error(y_test, raw):.1%} to "
-    f"{top_label_calibration_error(y_test, calibrated):.1%}. Of the candidates the search chose one "
-    f"{used}; {len(search.cv_results_['params'])} candidates in 5 folds forwarded no row."
+    f"{top_label_calibration_error(y_test, calibrated):.1%}. The search chose a candidate {used}; "
+    f"all {len(search.cv_results_['params'])} of them, in 5 folds, forwarded no row."
 )
 cache.cleanup()
