@@ -1,5 +1,7 @@
 """Modules that route, and note in a file how many rows they are given: processes share it."""
 
+import os
+import signal
 from pathlib import Path
 
 import torch
@@ -47,9 +49,16 @@ class Counting(nn.Module):
         if self.log:
             with open(self.log, "a") as file:
                 file.write(f"{len(x)}\n")
+            self.die_where_told()
         x = nn.functional.pad(x.flatten(1), (0, self.n_inputs))[:, : self.n_inputs]
         mixed = self.first(x).sum(dim=-1, keepdim=True) * self.second(x).sum(dim=-1, keepdim=True)
         return self.head(self.drop(x)) * mixed
+
+    def die_where_told(self):
+        """Be killed, as by a power cut, after as many rows as a file beside the log says."""
+        order = Path(f"{self.log}.dies_at")
+        if order.exists() and rows_in(self.log) > int(order.read_text()):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def rows_in(log):

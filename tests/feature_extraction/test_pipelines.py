@@ -1,6 +1,7 @@
 """Whole pipelines in a grid search: networks of every kind, in one process and in several."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,30 @@ def test_grid_forwards_each_row_once_and_a_second_process_none(n_jobs, most, tab
     )
     assert rows_in(log) == before
     assert float(scores) == search.best_score_
+
+
+def test_a_killed_extraction_goes_on_where_it_was(table, tmp_path):
+    log, order = tmp_path / "rows.log", tmp_path / "rows.log.dies_at"
+    order.write_text("200")
+    code = (
+        "import numpy as np\n"
+        "from sk_arcal import Backbone, RoutingFeatureExtractor\n"
+        "from tests.feature_extraction.counting import Counting\n"
+        "X = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)\n"
+        f"module = Counting({str(log)!r})\n"
+        "RoutingFeatureExtractor(Backbone(module), batch_size=32).fit(X)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=240, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert rows_in(log) == 224
+    order.unlink()
+    extractor = RoutingFeatureExtractor(Backbone(Counting(log)), batch_size=32)
+    columns = extractor.fit_transform(table[0])
+    # Only the batch in flight was lost.
+    assert rows_in(log) == 600 + 32
+    whole = RoutingFeatureExtractor(Backbone(Counting()), cache=False).fit_transform(table[0])
+    np.testing.assert_allclose(columns, whole, atol=1e-6)
 
 
 def test_workers_take_batches_in_different_orders_and_all_of_them(monkeypatch):
