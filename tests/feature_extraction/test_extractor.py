@@ -20,7 +20,8 @@ from sk_arcal import (
     RoutingFeatureExtractor,
     TemperatureScaler,
 )
-from sk_arcal.feature_extraction import ExtractionWarning, summarize_routing
+from sk_arcal.feature_extraction import ExtractionWarning, register_router, summarize_routing
+from sk_arcal.feature_extraction._readers._registry import forget
 from tests.feature_extraction.counting import Counting, Gate, rows_in
 
 N_ROWS = 60
@@ -180,6 +181,25 @@ def test_settings_that_change_a_record_are_not_mixed_up(extractor, log, setting,
     extractor.fit(X)
     clone(extractor).set_params(**setting).fit(X)
     assert rows_in(log) == 2 * N_ROWS
+
+
+def test_readers_registered_for_the_network_are_not_mixed_up_and_others_do_not_count(
+    extractor, log, X
+):
+    extractor.fit(X)
+    register_router("SomebodyElsesGate", lambda module, args, output: {"weights": output})
+    try:
+        clone(extractor).fit(X)
+        assert rows_in(log) == N_ROWS
+        register_router(Gate, lambda module, args, output: {"weights": output.flip(-1)})
+        flipped = clone(extractor).set_params(summaries="weights").fit_transform(X)
+        assert rows_in(log) == 2 * N_ROWS
+    finally:
+        forget("SomebodyElsesGate")
+        forget(Gate)
+    weights = clone(extractor).set_params(summaries="weights").fit_transform(X)
+    assert rows_in(log) == 2 * N_ROWS
+    np.testing.assert_array_equal(flipped[:, 3:7], weights[:, 6:2:-1])
 
 
 def test_trained_further_the_network_is_another_one(extractor, module, log, X):

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from sk_arcal.feature_extraction._backbone import Backbone
-from sk_arcal.feature_extraction._readers._registry import registrations
+from sk_arcal.feature_extraction._readers._registry import n_registered, registered
 from sk_arcal.feature_extraction._sources._code import code_of_functions, functions_in, path_of
 
 # Raised when the meaning of a record changes, so that records of older versions are not read.
@@ -56,9 +56,18 @@ class ExtractionSettings:
             "device": (self.device or backbone.device).split(":")[0],
             "option_ids": list(self.option_ids),
             "preprocess": _code_of(self.preprocess),
-            "readers": [[name, _code_of(reader)] for name, reader in registrations()],
+            "readers": _registered_readers(backbone),
             "record_version": RECORD_VERSION,
         }
+
+
+def _registered_readers(backbone: Backbone) -> list[Any]:
+    """Return what users registered for parts of the module; other registrations do not count."""
+    if not n_registered():
+        return []
+    parts = backbone.module.named_modules()
+    entries = {entry for path, part in parts if (entry := registered(path, part))}
+    return sorted([kind, _code_of(reader)] for kind, reader in entries)
 
 
 def _code_of(function: Callable[..., Any] | None) -> list[str] | None:

@@ -159,13 +159,9 @@ def registered(path: str, module: Any) -> tuple[str, Parser] | None:
     return next((_REGISTERED[key] for key in _keys(path, module) if key in _REGISTERED), None)
 
 
-def registrations() -> list[tuple[str, Parser]]:
-    """Return what is registered: names, with the kind of site, and functions, sorted by name."""
-    named = [
-        (f"{kind} {key if isinstance(key, str) else f'{key.__module__}.{key.__qualname__}'}", parse)
-        for key, (kind, parse) in _REGISTERED.items()
-    ]
-    return sorted(named, key=lambda entry: entry[0])
+def n_registered() -> int:
+    """Return how many classes, names and paths are registered in this process."""
+    return len(_REGISTERED)
 
 
 def forget(class_or_name: type | str) -> None:
