@@ -147,8 +147,9 @@ C = {"calibrator__C": [0.01, 0.1, 1.0, 10.0]}
 
 @pytest.mark.parametrize(("n_jobs", "most"), [(1, 600), (2, 1000)])
 def test_grid_forwards_each_row_once_and_a_second_process_none(n_jobs, most, table, tmp_path):
-    log = tmp_path / "rows.log"
-    extractor = RoutingFeatureExtractor(Backbone(Counting(log)), batch_size=32)
+    # Named, because joblib's workers outlive a test and keep the environment of an earlier one.
+    log, cache = tmp_path / "rows.log", str(tmp_path / "cache")
+    extractor = RoutingFeatureExtractor(Backbone(Counting(log)), batch_size=32, cache=cache)
     search = searched(extractor, *table, C, LogisticRegression(), n_jobs)
     assert 600 <= rows_in(log) <= most
     before = rows_in(log)
@@ -157,7 +158,8 @@ def test_grid_forwards_each_row_once_and_a_second_process_none(n_jobs, most, tab
         from sklearn.linear_model import LogisticRegression
         from tests.feature_extraction.test_pipelines import C, searched
         X = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
-        extractor = RoutingFeatureExtractor(Backbone(Counting({str(log)!r})), batch_size=32)
+        backbone = Backbone(Counting({str(log)!r}))
+        extractor = RoutingFeatureExtractor(backbone, batch_size=32, cache={cache!r})
         y = X[:, :3].argmax(axis=1)
         print(searched(extractor, X, y, C, LogisticRegression(), {n_jobs}).best_score_)
         """
