@@ -12,14 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
-from sk_arcal._validation import FloatArray, check_finite, check_integer, check_length, check_option
+from sk_arcal._validation import (
+    ROW_SUM_TOLERANCE,
+    FloatArray,
+    check_finite,
+    check_integer,
+    check_length,
+    check_option,
+)
 
 SITE_KINDS = ("router", "depth")
 # What is computed for every token before tokens are reduced, in this order.
 TOKEN_STATISTICS = ("entropy", "max_weight", "margin", "effective_routes")
-
-# Weights computed in half precision miss a sum of one by about this much.
-_SUM_TOLERANCE = 5e-3
+# How the tokens of a row become one: their mean, the first, or the last.
+TOKEN_REDUCTIONS = ("mean", "cls", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +316,7 @@ def _checked_weights(weights: ArrayLike, site: int) -> FloatArray:
         )
     check_finite(array, name)
     total = array.sum(axis=-1)
-    if (array < 0).any() or np.abs(total - 1).max() > _SUM_TOLERANCE:
+    if (array < 0).any() or np.abs(total - 1).max() > ROW_SUM_TOLERANCE:
         raise ValueError(
             f"`{name}` must hold weights: not negative and summing to one over the last axis. "
             "Take the softmax of logits first."

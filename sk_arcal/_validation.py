@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 # Softmax in float16 misses a sum of one by about this much; anything worse is not rounding.
-_ROW_SUM_TOLERANCE = 5e-3
+ROW_SUM_TOLERANCE = 5e-3
 # A mixture whose weights sum to one in float32 overshoots by this much at most.
 ROUNDING = 1e-6
 
@@ -192,7 +192,7 @@ def check_probability_matrix(
     check_finite(matrix, name)
     matrix = _in_unit_interval(matrix, name)
     total = matrix.sum(axis=1)
-    off = np.abs(total - 1) > _ROW_SUM_TOLERANCE
+    off = np.abs(total - 1) > ROW_SUM_TOLERANCE
     if off.any():
         row = int(np.flatnonzero(off)[0])
         raise ValueError(
@@ -272,3 +272,39 @@ def import_optional(module: str, *, extra: str, caller: str) -> ModuleType:
             f"{caller} needs {package}, which is not installed. "
             f'Install it with: pip install "sk-arcal[{extra}]"'
         ) from error
+
+
+def usable_device(torch: Any, name: str, dtype: Any) -> Any:
+    """Return a device of torch, or say in one sentence that it cannot be used.
+
+    Parameters
+    ----------
+    torch : module
+        Handed over, so that this file needs numpy alone.
+    name : str
+        Such as "cpu" or "cuda:1".
+    dtype : torch.dtype
+        Precision to compute in.
+
+    Returns
+    -------
+    device : torch.device
+        It is there, and has the precision.
+
+    Raises
+    ------
+    ValueError
+        If it is not, or has not.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, dtype=dtype, device=device)
+    # torch raises another kind for a name it cannot read, a build without the device, a device
+    # that is absent, and one without the precision.
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        precision = str(dtype).removeprefix("torch.")
+        raise ValueError(
+            f"`device` is {name!r}, which torch {torch.__version__} cannot compute on in "
+            f"{precision} here. Use device='cpu'."
+        ) from error
+    return device

@@ -21,6 +21,7 @@ from sk_arcal._validation import (
     check_vector,
     check_weights,
     import_optional,
+    usable_device,
 )
 
 # --- vectors -------------------------------------------------------------------------------------
@@ -355,3 +356,13 @@ def test_an_optional_module_is_imported():
 def test_a_missing_module_is_one_sentence_with_the_install_line():
     with pytest.raises(ImportError, match=r'^me needs no_such.*install "sk-arcal\[report\]"$'):
         import_optional("no_such.module", extra="report", caller="me")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "abacus", "meta:x"])
+def test_device_that_is_not_there_is_named(name):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(
+        ValueError, match=f"`device` is '{name}'.*in float64 here. Use device='cpu'"
+    ):
+        usable_device(torch, name, torch.float64)
+    assert usable_device(torch, "cpu", torch.float64) == torch.device("cpu")

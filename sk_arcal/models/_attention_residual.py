@@ -116,7 +116,7 @@ class _DirectStream(DepthStream):
     def _mix(self, position: int) -> tuple[Tensor, Tensor]:
         weights = self._weights(position)
         sources = self._finished if self._partial is None else [*self._finished, self._partial]
-        # Adding up one by one is faster than a product with the stacked sources.
+        # One by one, so that the sources need not be copied into one stack.
         shares = weights.unsqueeze(-2).unbind(dim=-1)
         mixture = sources[0] * shares[0]
         for source, share in zip(sources[1:], shares[1:], strict=True):

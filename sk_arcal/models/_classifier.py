@@ -13,7 +13,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from sk_arcal._validation import FloatArray, as_generator, check_weights, import_optional
+from sk_arcal._validation import (
+    FloatArray,
+    as_generator,
+    check_weights,
+    import_optional,
+    usable_device,
+)
 from sk_arcal.models._training._settings import TrainingSettings
 
 
@@ -254,9 +260,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _placed(self) -> Any:
         """Return the network, moved to `device`: one that was unpickled lies on the CPU."""
-        from sk_arcal.models._training._loop import usable_device
-
-        return self.module_.to(usable_device(self.device))
+        torch = import_optional("torch", extra="torch", caller=type(self).__name__)
+        dtype = next(self.module_.parameters()).dtype
+        return self.module_.to(usable_device(torch, self.device, dtype))
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -11,7 +11,6 @@ from sk_arcal.calibration._network._mlp_training import (
     ShuffledSlices,
     train,
     train_and_judge,
-    usable_device,
 )
 
 CPU = torch.device("cpu")
@@ -182,9 +181,3 @@ def test_state_of_torch_does_not_matter():
 def test_training_prints_nothing(capfd):
     train_and_judge(start(), rows(), schedule(max_epochs=3), np.random.default_rng(0))
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("name", ["cuda:99", "abacus", "meta:x"])
-def test_device_that_is_not_there_is_named(name):
-    with pytest.raises(ValueError, match=f"`device` is '{name}'.*Use device='cpu'"):
-        usable_device(torch, name)

@@ -419,6 +419,7 @@ def _quantized():
     [
         (lambda: torch.ones(3).as_subclass(Marked), "Marked"),
         (_sparse, "sparse"),
+        # torch warns that it will drop quantised tensors; they are what is refused here.
         pytest.param(
             _quantized,
             "qint8",
@@ -456,6 +457,7 @@ def test_weights_without_values_are_refused():
         _ = backbone.digest
 
 
+# torch warns that scripting is deprecated; a scripted module is what is refused here.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 def test_torchscript_is_refused():
     with pytest.raises(TypeError, match=r"TorchScript.*from_factory"):

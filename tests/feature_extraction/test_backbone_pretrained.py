@@ -11,8 +11,8 @@ from sk_arcal.feature_extraction._sources import _loaded
 from sk_arcal.feature_extraction._sources._digest import module_digest
 from tests.feature_extraction.backbones import run_python
 
-transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
+transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+tokenizers = pytest.importorskip("tokenizers", reason="the extra hf is not installed")
 
 COMMIT, LATER = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 + "fedcba98"
 NAME = "someone/tiny"

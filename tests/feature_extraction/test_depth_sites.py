@@ -22,7 +22,7 @@ def _clean_registry(monkeypatch):
 
 @pytest.fixture(scope="module")
 def inkling():
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
     kinds = ["hybrid_sliding", "hybrid", "hybrid_sliding"]
     return tiny("inkling2", "Inkling2TextModel", layer_types=kinds)
 

@@ -25,7 +25,7 @@ from tests.feature_extraction.families import (
 )
 from tests.feature_extraction.tiny_models import tiny
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
 
 # Doge, Switch and NLLB warn about their batches, which is tested below.
 pytestmark = pytest.mark.filterwarnings(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from sk_arcal._routing import route_statistics
-from sk_arcal.feature_extraction._readers._pooling import REDUCTIONS, pool, token_statistics
+from sk_arcal._routing import TOKEN_REDUCTIONS, route_statistics
+from sk_arcal.feature_extraction._readers._pooling import pool, token_statistics
 from sk_arcal.feature_extraction._readers._routes import Routes
 
 LENGTHS = (5, 2, 1)
@@ -42,7 +42,7 @@ def by_hand(routes, mask, reduction):
     return np.array(pooled), np.array(statistics), np.array(loads)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", TOKEN_REDUCTIONS)
 @pytest.mark.parametrize("side", ["left", "right", None])
 def test_pooling_is_its_definition(reduction, side):
     routes, mask = routes_of(), None if side is None else mask_of(side)
@@ -53,7 +53,7 @@ def test_pooling_is_its_definition(reduction, side):
         np.testing.assert_allclose(tensor.numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", TOKEN_REDUCTIONS)
 def test_a_mask_with_gaps_counts_what_is_marked(reduction):
     routes = routes_of(n_rows=1)
     mask = torch.tensor([[0, 1, 0, 1, 0]])
@@ -63,7 +63,7 @@ def test_a_mask_with_gaps_counts_what_is_marked(reduction):
     )
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", TOKEN_REDUCTIONS)
 def test_not_a_number_in_padding_stays_there(reduction):
     routes, mask = routes_of(), mask_of("left")
     clean = pool(routes, mask, reduction)
@@ -138,7 +138,7 @@ def test_load_is_unknown_where_the_selection_is():
     assert pool(Routes(routes_of().weights), None, "mean").load is None
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", TOKEN_REDUCTIONS)
 def test_site_with_tokens_of_its_own_is_pooled_if_nothing_is_padding(reduction):
     routes = routes_of(n_rows=2, n_tokens=7)
     everything = torch.ones(2, 3, dtype=torch.bool)

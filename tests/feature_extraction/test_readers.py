@@ -292,7 +292,7 @@ def test_routes_say_what_they_are():
 
 @pytest.fixture(scope="module")
 def mixtral():
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
     return tiny("mixtral", "MixtralForCausalLM")
 
 

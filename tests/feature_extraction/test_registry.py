@@ -108,7 +108,7 @@ def test_decorator_returns_the_function():
 
 
 def test_registration_wins_over_the_rules_of_the_library():
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
     model = tiny("mixtral", "MixtralModel")
     ids = torch.arange(3, 9)[None]
     register_router("MixtralSparseMoeBlock", lambda m, a, o: {"logits": a[0][..., :5]})

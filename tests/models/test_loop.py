@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sk_arcal.models._standardise import Standardise
-from sk_arcal.models._training._loop import Rows, rate_factor, train, usable_device
+from sk_arcal.models._training._loop import Rows, rate_factor, train
 from sk_arcal.models._training._objectives import OBJECTIVES
 from sk_arcal.models._training._settings import TrainingSettings
 
@@ -289,12 +289,6 @@ def test_precision_is_that_of_the_rows():
     assert trained(some).module.linear.weight.dtype == torch.float64
     single = Rows(some.x.astype(np.float32), some.labels, some.weight)
     assert trained(single).module.linear.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", ["cuda:99", "abacus", "meta:x"])
-def test_device_that_is_not_there_is_named(name):
-    with pytest.raises(ValueError, match=f"`device` is '{name}'.*Use device='cpu'"):
-        usable_device(name)
 
 
 def test_unknown_objective_is_named():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal._validation import FloatArray, import_optional
+from sk_arcal._validation import FloatArray, import_optional, usable_device
 from sk_arcal.calibration._network._mlp_network import Network
 
 _CALLER = "CapacityMatchedMLP"
@@ -103,7 +103,7 @@ def train_and_judge(
     """
     torch = import_optional("torch", extra="torch", caller=_CALLER)
     import_optional("skorch", extra="torch", caller=_CALLER)
-    device = usable_device(torch, schedule.device)
+    device = usable_device(torch, schedule.device, torch.float64)
     n_rows = len(rows.event)
     n_held_out = round(schedule.validation_fraction * n_rows)
     if min(n_held_out, n_rows - n_held_out) < _FEWEST_ROWS:
@@ -189,21 +189,6 @@ def train(
         (arrays["coefs.0"], arrays["coefs.1"]), (arrays["intercepts.0"], arrays["intercepts.1"])
     )
     return network, np.array(net.history[:, "valid_loss"])
-
-
-def usable_device(torch: Any, name: str) -> Any:
-    """Return the device, or say in one sentence that it cannot be used."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, dtype=torch.float64, device=device)
-    # torch raises another kind for a name it cannot read, a build without the device, a device
-    # that is absent, and one without double precision.
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        raise ValueError(
-            f"`device` is {name!r}, which torch {torch.__version__} cannot compute on in double "
-            "precision here. Use device='cpu'; the networks are small."
-        ) from error
-    return device
 
 
 def _tensors(torch: Any, rows: Rows, device: Any) -> Any:

@@ -6,9 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sk_arcal._routing import RouteSite
 from sk_arcal._validation import FloatArray
@@ -154,9 +152,3 @@ def _is_out_of_memory(error: Exception) -> bool:
         return True
     text = str(error)
     return "out of memory" in text or "can't allocate memory" in text
-
-
-def non_finite_rows(layout: RecordLayout, records: FloatArray) -> NDArray[np.intp]:
-    """Return the rows whose scores or weights are not finite; loads may be unknown."""
-    known = records[:, : layout.width - layout.n_loads]
-    return np.flatnonzero(~np.isfinite(known).all(axis=1))

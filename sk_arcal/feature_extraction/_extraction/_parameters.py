@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sk_arcal._routing import TOKEN_REDUCTIONS
 from sk_arcal._validation import check_integer, check_option, import_optional
 from sk_arcal.feature_extraction._backbone import Backbone
 from sk_arcal.feature_extraction._cache._row_cache import RowCache
@@ -13,7 +14,6 @@ from sk_arcal.feature_extraction._extraction._run import ForgetfulTable, RecordS
 from sk_arcal.feature_extraction._extraction._settings import ExtractionSettings
 from sk_arcal.feature_extraction._extraction._worker import in_worker_process
 
-_REDUCTIONS = ("mean", "cls", "last")
 _MISSES = ("auto", "compute", "raise")
 _DTYPES = ("float16", "bfloat16")
 _SIDES = ("left", "right")
@@ -36,7 +36,7 @@ def check_parameters(extractor: Any) -> None:
     for name, allowed in (("outputs", OUTPUTS), ("dtype", _DTYPES), ("padding_side", _SIDES)):
         if getattr(extractor, name) is not None:
             check_option(name, getattr(extractor, name), allowed)
-    check_option("token_reduction", extractor.token_reduction, _REDUCTIONS)
+    check_option("token_reduction", extractor.token_reduction, TOKEN_REDUCTIONS)
     check_option("on_miss", extractor.on_miss, _MISSES)
     check_integer("batch_size", extractor.batch_size, low=1)
     for name, low in (("max_length", 1), ("pad_token_id", 0), ("cache_max_bytes", 1)):

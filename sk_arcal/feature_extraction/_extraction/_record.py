@@ -123,6 +123,11 @@ class RecordLayout:
         predicted = scores.argmax(axis=1) if self.n_scores > 1 else (scores[:, 0] > 0).astype(int)
         return Extraction(scores, predicted, profile)
 
+    def non_finite_rows(self, records: FloatArray) -> NDArray[np.intp]:
+        """Return the rows whose scores or weights are not finite; loads may be unknown."""
+        known = records[:, : self.width - self.n_loads]
+        return np.flatnonzero(~np.isfinite(known).all(axis=1))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the layout as plain data."""
         return asdict(self) | {"sites": [asdict(site) for site in self.sites]}

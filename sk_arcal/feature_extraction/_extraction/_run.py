@@ -84,12 +84,14 @@ class RecordSource:
     ) -> None:
         self.backbone, self.settings, self.table = backbone, settings, table
         self.batch_size, self.may_forward, self.progress = batch_size, may_forward, progress
+        self._layout: RecordLayout | None = None
 
     @property
     def layout(self) -> RecordLayout | None:
         """What the records mean; None as long as nothing was forwarded."""
-        known = self.table.layout
-        return None if known is None else RecordLayout.from_dict(known)
+        if self._layout is None and (known := self.table.layout) is not None:
+            self._layout = RecordLayout.from_dict(known)
+        return self._layout
 
     def windows(self, rows: Rows) -> Iterator[tuple[slice, Extraction]]:
         """Yield slices of the rows in order, and what the network says about each."""
@@ -146,8 +148,6 @@ class RecordSource:
     def _keep(
         self, layout: RecordLayout, keys: NDArray[np.uint8], records: FloatArray, start: int
     ) -> None:
-        from sk_arcal.feature_extraction._extraction._forward import non_finite_rows
-
         known = self.layout
         if known is None:
             self.table.layout = layout.to_dict()
@@ -156,7 +156,7 @@ class RecordSource:
                 f"The backbone's outputs changed between batches: {known} before, {layout} now. "
                 "The number of scores, sites and routes must not depend on the rows."
             )
-        bad = non_finite_rows(layout, records)
+        bad = layout.non_finite_rows(records)
         if bad.size:
             raise ValueError(
                 f"The backbone gives scores or routing weights that are not finite for "

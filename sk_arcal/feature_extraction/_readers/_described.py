@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from sk_arcal._routing import SITE_KINDS
+from sk_arcal._validation import ROW_SUM_TOLERANCE
 from sk_arcal.feature_extraction._readers._registry import Parser, registered
 from sk_arcal.feature_extraction._readers._routes import Reading
 from sk_arcal.feature_extraction._readers._scoring import SCORES
 
 _TENSORS = ("logits", "weights", "selected", "selected_weights")
-# Weights computed in half precision miss a sum of one by about this much.
-_SUM_TOLERANCE = 5e-3
 
 
 def described(path: str, module: nn.Module) -> tuple[str, Parser] | None:
@@ -133,7 +132,7 @@ def _check_weights(weights: Tensor, where: str) -> None:
     low = weights.detach().min()
     # One transfer from the device for both; NaN fails either comparison.
     worst, lowest = (float(value) for value in torch.stack([off, low.float()]).cpu())
-    if not (worst <= _SUM_TOLERANCE and lowest >= 0):
+    if not (worst <= ROW_SUM_TOLERANCE and lowest >= 0):
         raise ValueError(
             f"{where}: 'weights' must be finite, not negative and sum to one over the last axis; "
             f"the smallest is {lowest:.3g}, and sums miss one by up to {worst:.3g}. Give 'logits' "

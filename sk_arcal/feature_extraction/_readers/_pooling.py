@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sk_arcal._routing import TOKEN_STATISTICS
+from sk_arcal._routing import TOKEN_REDUCTIONS, TOKEN_STATISTICS
 from sk_arcal._validation import check_option
 from sk_arcal.feature_extraction._readers._routes import Routes
-
-REDUCTIONS = ("mean", "cls", "last")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ def pool(routes: Routes, mask: Tensor | None, reduction: str = "mean") -> Pooled
     ValueError
         If the reduction is unknown, a row has no real token, or the mask does not fit.
     """
-    check_option("reduction", reduction, REDUCTIONS)
+    check_option("reduction", reduction, TOKEN_REDUCTIONS)
     weights = routes.weights
     share = _SHARES[reduction](_fitting(mask, weights).to(weights.dtype))
     statistics = token_statistics(weights)

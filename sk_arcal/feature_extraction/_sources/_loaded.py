@@ -152,12 +152,12 @@ def _present(module: nn.Module) -> tuple[set[torch.device], set[torch.dtype]]:
     return {tensor.device for tensor in tensors}, floats
 
 
-def _device(name: object) -> torch.device | None:
+def _device(name: Any) -> torch.device | None:
     """Return the device as tensors on it name it, with its index."""
     if name is None:
         return None
     try:
-        return torch.empty(0, device=name).device  # type: ignore[call-overload]
+        return torch.empty(0, device=name).device
     # torch raises another kind for a name it cannot read, a build without the device, and a
     # device that is absent.
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
@@ -166,10 +166,10 @@ def _device(name: object) -> torch.device | None:
         ) from error
 
 
-def _dtype(name: object) -> torch.dtype | None:
+def _dtype(name: Any) -> torch.dtype | None:
     dtype = getattr(torch, name, None) if isinstance(name, str) else name
     if name is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        return dtype  # type: ignore[return-value]
+        return dtype
     raise ValueError(
         f"`dtype` must be a floating-point precision, such as 'bfloat16'; got {name!r}."
     )

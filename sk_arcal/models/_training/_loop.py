@@ -17,7 +17,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from sk_arcal._validation import FloatArray, check_option, import_optional
+from sk_arcal._validation import FloatArray, check_option, import_optional, usable_device
 from sk_arcal.models._training._batches import Augmentation, ShuffledSlices, Slices
 from sk_arcal.models._training._moments import weighted_moments
 from sk_arcal.models._training._objectives import OBJECTIVES, Criterion
@@ -102,7 +102,7 @@ def train(
     """
     check_option("objective", settings.objective, OBJECTIVES)
     dtype = torch.float64 if rows.x.dtype == np.float64 else torch.float32
-    device = usable_device(settings.device, dtype)
+    device = usable_device(torch, settings.device, dtype)
     training, validation = _split(rows, settings, rng)
     with _TURN, _seeded(device, int(rng.integers(2**62))), _progress(settings, caller) as advance:
         module = build().to(device=device, dtype=dtype)
@@ -139,22 +139,6 @@ def train(
         # skorch takes Ctrl-C as the end of training; a search over many fits has to end as well.
         raise KeyboardInterrupt
     return Trained(module.eval(), _plain_history(net), list(watch.snapshots))
-
-
-def usable_device(name: str, dtype: torch.dtype = torch.float32) -> torch.device:
-    """Return the device, or say in one sentence that it cannot be used."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, dtype=dtype, device=device)
-    # torch raises another kind for a name it cannot read, a build without the device, a device
-    # that is absent, and one without the precision.
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        raise ValueError(
-            f"`device` is {name!r}, which torch {torch.__version__} cannot compute on in "
-            f"{str(dtype).removeprefix('torch.')} here. Use device='cpu', or rows in float32 on "
-            "devices without double precision."
-        ) from error
-    return device
 
 
 class _Net(NeuralNet):
