@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_arcal._validation import as_generator
-from sk_arcal.diagnostics._answer import Settings, answer, read_data
+from sk_arcal.diagnostics._conditional._answer import Settings, answer, read_data
+from sk_arcal.diagnostics._conditional._routing_input import read_routing
 from sk_arcal.diagnostics._result import ConditionalCalibrationResult, ConditionalCalibrationTests
-from sk_arcal.diagnostics._routing_input import read_routing
 
 
 def conditional_calibration_test(

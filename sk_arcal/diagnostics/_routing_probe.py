@@ -32,14 +32,14 @@ from sk_arcal._validation import (
     check_integer,
     check_probabilities,
 )
-from sk_arcal.diagnostics._probe_kernel import (
+from sk_arcal.diagnostics._conditional._routing_input import read_routing
+from sk_arcal.diagnostics._probing._probe_kernel import (
     FeatureAxis,
     ProbeFold,
     feature_axis,
     gains_over_base,
     prepare_fold,
 )
-from sk_arcal.diagnostics._routing_input import read_routing
 from sk_arcal.diagnostics._shuffle import shuffle_within_bins
 
 # Once so many shuffled twins do as well the answer is no, and the rest need not be run.

@@ -35,10 +35,10 @@ from sk_arcal._validation import (
     check_vector,
 )
 from sk_arcal.diagnostics import MatchedGaps, matched_confidence_gaps
-from sk_arcal.diagnostics._binned_outcomes import random_order
 from sk_arcal.diagnostics._cells import Cells, cell_values, make_cells
+from sk_arcal.diagnostics._conditional._binned_outcomes import random_order
+from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline, residual_rank
 from sk_arcal.diagnostics._confidence_bins import tie_midranks
-from sk_arcal.diagnostics._residual_rank import ConfidenceSpline, residual_rank
 
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]

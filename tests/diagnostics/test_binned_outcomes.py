@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes, random_order
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes, random_order
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sk_arcal.diagnostics._components import COMPONENTS, Components
-from sk_arcal.diagnostics._contrast_covariance import ContrastCovariance
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._components import COMPONENTS, Components
+from sk_arcal.diagnostics._conditional._contrast_covariance import ContrastCovariance
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 N_BINS, N_DRAWS = 9, 7
 U = np.linspace(-0.9, 0.9, 50)

@@ -8,13 +8,13 @@ from scipy.special import expit
 from scipy.stats import entropy, kstest
 
 from sk_arcal.diagnostics import conditional_calibration_test, conditional_calibration_tests
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._components import Components
-from sk_arcal.diagnostics._contrast_covariance import ContrastCovariance
-from sk_arcal.diagnostics._null import WeightedColumns
-from sk_arcal.diagnostics._residual_rank import ConfidenceSpline, residual_rank
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
-from sk_arcal.diagnostics._step_down import rank_pvalues
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._components import Components
+from sk_arcal.diagnostics._conditional._contrast_covariance import ContrastCovariance
+from sk_arcal.diagnostics._conditional._null import WeightedColumns
+from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline, residual_rank
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._step_down import rank_pvalues
 
 
 def _table(n=1500, effect=0.0, seed=0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sk_arcal.diagnostics._contrast_covariance import (
+from sk_arcal.diagnostics._conditional._contrast_covariance import (
     ContrastCovariance,
     window_lengths,
     window_sums,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._effect_size import matched_gaps
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._effect_size import matched_gaps
 
 
 def _outcomes(groups=None, seed=0):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._effect_size import matched_gaps
-from sk_arcal.diagnostics._gap_summary import summarise_gap
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._effect_size import matched_gaps
+from sk_arcal.diagnostics._conditional._gap_summary import summarise_gap
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 EMPTY = np.empty(0)
 PART_DRAWS = np.linspace(0, 10, 1001)

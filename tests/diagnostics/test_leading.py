@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._components import Squares
-from sk_arcal.diagnostics._effect_size import matched_gaps
-from sk_arcal.diagnostics._leading import Contrast, leading_component, leading_contrast
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._components import Squares
+from sk_arcal.diagnostics._conditional._effect_size import matched_gaps
+from sk_arcal.diagnostics._conditional._leading import Contrast, leading_component, leading_contrast
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 EMPTY = np.empty(0)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from sk_arcal.diagnostics import _null
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._null import (
+from sk_arcal.diagnostics._conditional import _null
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._null import (
     WeightedColumns,
     group_contributions,
     normal_signed_sums,
@@ -14,7 +14,7 @@ from sk_arcal.diagnostics._null import (
     shuffled_sums,
     signed_sums,
 )
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 EVENTS = np.array([0, 1, 1, 0, 1.0, 0, 1, 1, 1])
 GROUPS = np.array([0, 1, 0, 2, 1, 3, 2, 3, 0])

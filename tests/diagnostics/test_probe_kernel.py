@@ -6,8 +6,8 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from sk_arcal.calibration import TemperatureScaler
-from sk_arcal.diagnostics._probe_kernel import feature_axis, gains_over_base, prepare_fold
-from sk_arcal.diagnostics._routing_input import read_routing
+from sk_arcal.diagnostics._conditional._routing_input import read_routing
+from sk_arcal.diagnostics._probing._probe_kernel import feature_axis, gains_over_base, prepare_fold
 
 SHRINKAGES = (0, 4, 16, 64, 256, 1024)
 

@@ -3,13 +3,13 @@ import pytest
 from scipy.special import expit
 from scipy.stats import kstest
 
-from sk_arcal.diagnostics._confidence_bins import tie_midranks
-from sk_arcal.diagnostics._residual_rank import (
+from sk_arcal.diagnostics._conditional._residual_rank import (
     ConfidenceSpline,
     residual_rank,
     share_left_open,
     share_of_levels_left_open,
 )
+from sk_arcal.diagnostics._confidence_bins import tie_midranks
 
 
 @pytest.fixture

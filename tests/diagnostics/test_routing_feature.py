@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from sk_arcal.diagnostics._residual_rank import ConfidenceSpline
-from sk_arcal.diagnostics._routing_feature import (
+from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline
+from sk_arcal.diagnostics._conditional._routing_feature import (
     RoutingFeature,
     level_columns,
     routing_feature,
     smallest_level,
 )
-from sk_arcal.diagnostics._routing_input import read_routing
+from sk_arcal.diagnostics._conditional._routing_input import read_routing
 
 N = 600
 EVERYTHING = slice(0, N)

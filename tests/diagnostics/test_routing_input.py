@@ -3,7 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sk_arcal.diagnostics._routing_input import read_routing
+from sk_arcal.diagnostics._conditional._routing_input import read_routing
 
 
 @pytest.mark.parametrize(

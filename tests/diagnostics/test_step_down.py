@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from sk_arcal.diagnostics._step_down import rank_pvalues, smallest_pvalue_test, step_down
+from sk_arcal.diagnostics._conditional._step_down import (
+    rank_pvalues,
+    smallest_pvalue_test,
+    step_down,
+)
 
 
 def test_rank_pvalue_is_the_share_at_least_as_large():

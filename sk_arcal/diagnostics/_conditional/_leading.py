@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._components import COMPONENTS, Squares
-from sk_arcal.diagnostics._contrast_covariance import window_lengths
-from sk_arcal.diagnostics._effect_size import Gaps, matched_gaps
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._components import COMPONENTS, Squares
+from sk_arcal.diagnostics._conditional._contrast_covariance import window_lengths
+from sk_arcal.diagnostics._conditional._effect_size import Gaps, matched_gaps
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 FloatArray = NDArray[np.float64]
 

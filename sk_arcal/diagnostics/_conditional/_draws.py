@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._components import Components, Squares
-from sk_arcal.diagnostics._contrast_covariance import ContrastCovariance
-from sk_arcal.diagnostics._null import (
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._components import Components, Squares
+from sk_arcal.diagnostics._conditional._contrast_covariance import ContrastCovariance
+from sk_arcal.diagnostics._conditional._null import (
     WeightedColumns,
     group_contributions,
     normal_signed_sums,
@@ -19,7 +19,7 @@ from sk_arcal.diagnostics._null import (
     shuffled_sums,
     signed_sums,
 )
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 FloatArray = NDArray[np.float64]
 

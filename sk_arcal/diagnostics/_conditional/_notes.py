@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._routing_feature import RoutingFeature, smallest_level
-from sk_arcal.diagnostics._routing_input import RoutingValues
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature, smallest_level
+from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
 
 # Smooth functions of the confidence leave about 10 / n^2 to 40 / n^2 open, by their kinks.
 _MIN_SHARE_OPEN = 1e-4

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.diagnostics._contrast_covariance import (
+from sk_arcal.diagnostics._conditional._contrast_covariance import (
     ContrastCovariance,
     window_lengths,
     window_sums,
 )
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 FloatArray = NDArray[np.float64]
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._routing_feature import RoutingFeature
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]

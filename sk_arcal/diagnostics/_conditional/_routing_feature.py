@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal.diagnostics._residual_rank import (
+from sk_arcal.diagnostics._conditional._residual_rank import (
     ConfidenceSpline,
     residual_rank,
     share_left_open,
     share_of_levels_left_open,
 )
-from sk_arcal.diagnostics._routing_input import RoutingValues
+from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]

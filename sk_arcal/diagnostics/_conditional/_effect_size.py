@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
 
 FloatArray = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from sk_arcal._numeric import clipped_logit
 from sk_arcal._smoothing import kernel_sums, leave_one_out_sums, scott_bandwidth
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._tempering import fit_temperature
+from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline, residual_rank
+from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
 from sk_arcal.diagnostics._confidence_bins import tie_midranks
-from sk_arcal.diagnostics._residual_rank import ConfidenceSpline, residual_rank
-from sk_arcal.diagnostics._routing_input import RoutingValues
 
 _AXIS_MARGIN = 1e-4
 _CONFIDENCE_MULTIPLES = np.array([0.5, 1.0, 2.0, 4.0])

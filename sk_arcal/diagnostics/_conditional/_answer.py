@@ -15,17 +15,26 @@ from sk_arcal._validation import (
     check_option,
     check_probabilities,
 )
-from sk_arcal.diagnostics._binned_outcomes import BinnedOutcomes
-from sk_arcal.diagnostics._components import COMPONENTS
-from sk_arcal.diagnostics._draws import NULLS, FeatureDraws, draw_features
-from sk_arcal.diagnostics._gap_summary import summarise_gap
-from sk_arcal.diagnostics._leading import leading_component, leading_contrast
-from sk_arcal.diagnostics._notes import data_notes, feature_notes, refusal, too_few_outcomes
-from sk_arcal.diagnostics._residual_rank import ConfidenceSpline
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._components import COMPONENTS
+from sk_arcal.diagnostics._conditional._draws import NULLS, FeatureDraws, draw_features
+from sk_arcal.diagnostics._conditional._gap_summary import summarise_gap
+from sk_arcal.diagnostics._conditional._leading import leading_component, leading_contrast
+from sk_arcal.diagnostics._conditional._notes import (
+    data_notes,
+    feature_notes,
+    refusal,
+    too_few_outcomes,
+)
+from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline
+from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature, routing_feature
+from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
+from sk_arcal.diagnostics._conditional._step_down import (
+    rank_pvalues,
+    smallest_pvalue_test,
+    step_down,
+)
 from sk_arcal.diagnostics._result import ConditionalCalibrationResult
-from sk_arcal.diagnostics._routing_feature import RoutingFeature, routing_feature
-from sk_arcal.diagnostics._routing_input import RoutingValues
-from sk_arcal.diagnostics._step_down import rank_pvalues, smallest_pvalue_test, step_down
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]

@@ -31,7 +31,7 @@ from scipy.interpolate import BSpline
 from scipy.linalg import pinvh
 from scipy.special import ndtri
 
-from sk_arcal.diagnostics._binned_outcomes import random_order
+from sk_arcal.diagnostics._conditional._binned_outcomes import random_order
 from sk_arcal.diagnostics._confidence_bins import tie_midranks
 
 FloatArray = NDArray[np.float64]

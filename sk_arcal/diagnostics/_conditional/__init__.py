@@ -1,0 +1,1 @@
+"""The engine of the conditional calibration test: from rows to sums, draws and answers."""

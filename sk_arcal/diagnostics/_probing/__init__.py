@@ -1,0 +1,1 @@
+"""Probes that share everything but the feature, and the kernels behind them."""
