@@ -1,0 +1,1 @@
+"""What lies behind the checkpoint profile: one pass over a training run, and paired comparisons."""
