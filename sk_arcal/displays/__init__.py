@@ -1,6 +1,21 @@
 """Pictures of calibration and of what routing adds; they compute nothing themselves."""
 
+from sk_arcal.displays._bandwidth import BandwidthSensitivityDisplay
+from sk_arcal.displays._checkpoint import CheckpointDisplay
+from sk_arcal.displays._null_distribution import NullDistributionDisplay
+from sk_arcal.displays._power_curve import PowerCurveDisplay
+from sk_arcal.displays._probe_comparison import ProbeComparisonDisplay
 from sk_arcal.displays._reliability import ReliabilityDisplay
 from sk_arcal.displays._routing_gap import RoutingGapDisplay
+from sk_arcal.displays._runs_gap import RunsGapDisplay
 
-__all__ = ["ReliabilityDisplay", "RoutingGapDisplay"]
+__all__ = [
+    "BandwidthSensitivityDisplay",
+    "CheckpointDisplay",
+    "NullDistributionDisplay",
+    "PowerCurveDisplay",
+    "ProbeComparisonDisplay",
+    "ReliabilityDisplay",
+    "RoutingGapDisplay",
+    "RunsGapDisplay",
+]
