@@ -22,17 +22,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from sk_arcal._validation import (
-    FloatArray,
-    as_generator,
-    check_events,
-    check_groups,
-    check_integer,
-    check_probabilities,
-)
+from sk_arcal._validation import FloatArray, as_generator, check_integer
 from sk_arcal.diagnostics._conditional._routing_input import read_routing
+from sk_arcal.diagnostics._confidence_bins import IntArray
+from sk_arcal.diagnostics._probing._paired import clustered_difference
 from sk_arcal.diagnostics._probing._probe_kernel import (
     FeatureAxis,
     ProbeFold,
@@ -40,6 +35,7 @@ from sk_arcal.diagnostics._probing._probe_kernel import (
     gains_over_base,
     prepare_fold,
 )
+from sk_arcal.diagnostics._probing._probe_rows import read_rows
 from sk_arcal.diagnostics._shuffle import shuffle_within_bins
 
 # Once so many shuffled twins do as well the answer is no, and the rest need not be run.
@@ -127,6 +123,11 @@ def routing_probe(
         If `routing` holds neither numbers nor names, or `n_shuffles` or `max_samples` is not an
         integer.
 
+    See Also
+    --------
+    matched_probes : Several features, with baselines and calibration errors of every probe.
+    bandwidth_sensitivity : Whether a gain survives other bandwidths.
+
     Notes
     -----
     Under the null that the feature says nothing beyond the confidence, the real and the shuffled
@@ -148,18 +149,12 @@ def routing_probe(
     >>> bool(probe.gain > max(probe.shuffled_gains))
     True
     """
-    event = check_events(y_true)
-    confidence = check_probabilities(y_prob, n_samples=len(event))
-    feature = read_routing(routing, "routing", "auto", len(event))
     n_shuffles = check_integer("n_shuffles", n_shuffles, low=1)
-    max_samples = check_integer("max_samples", max_samples, low=2)
-    cluster = np.arange(len(event)) if groups is None else check_groups(groups, len(event))[1]
     rng = as_generator(random_state)
-    kept = _thin(len(event), max_samples, rng)
-    event, confidence, cluster = event[kept], confidence[kept], cluster[kept]
-    halves = _halves(cluster, rng)
-    folds = [prepare_fold(event, confidence, halves == side) for side in (0, 1)]
-    axis = feature_axis(feature, feature.numbers[kept], confidence, rng)
+    rows = read_rows(y_true, y_prob, groups, cv=2, max_samples=max_samples, rng=rng)
+    feature = read_routing(routing, "routing", "auto", rows.n_given)
+    folds = [prepare_fold(rows.event, rows.confidence, *fold) for fold in rows.folds()]
+    axis = feature_axis(feature, feature.numbers[rows.kept], rows.confidence, rng)
     gains = gains_over_base(folds, axis)
     children = rng.spawn(n_shuffles)
     shuffled = np.empty(0)
@@ -167,22 +162,10 @@ def routing_probe(
         while len(shuffled) < n_shuffles and (shuffled >= gains.mean()).sum() < _ENOUGH:
             batch = children[len(shuffled) : len(shuffled) + _BATCH]
             twins = parallel(
-                delayed(_shuffled_gain)(folds, axis, confidence, child) for child in batch
+                delayed(_shuffled_gain)(folds, axis, rows.confidence, child) for child in batch
             )
             shuffled = np.append(shuffled, twins)
-    return _summarise(gains, shuffled, n_shuffles, cluster)
-
-
-def _thin(n_samples: int, max_samples: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return the rows to use; groups lose rows, so that many small ones and few large ones stay."""
-    if n_samples <= max_samples:
-        return np.arange(n_samples)
-    return np.sort(rng.choice(n_samples, max_samples, replace=False))
-
-
-def _halves(cluster: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    names, codes = np.unique(cluster, return_inverse=True)
-    return (rng.permutation(len(names)) % 2)[codes]
+    return _summarise(gains, shuffled, n_shuffles, rows.cluster)
 
 
 def _shuffled_gain(
@@ -196,14 +179,12 @@ def _shuffled_gain(
 
 
 def _summarise(
-    gains: FloatArray, shuffled: FloatArray, n_shuffles: int, cluster: NDArray[np.intp]
+    gains: FloatArray, shuffled: FloatArray, n_shuffles: int, cluster: IntArray
 ) -> RoutingProbe:
-    gain = float(gains.mean())
-    by_group = np.bincount(cluster, weights=gains - gain)
-    error = 1.96 * float(np.sqrt((by_group**2).sum())) / len(gains)
+    gain, low, high = clustered_difference(gains, cluster)
     beaten = shuffled >= gain
     if beaten.sum() >= _ENOUGH:
         pvalue = _ENOUGH / (1 + int(np.flatnonzero(beaten)[_ENOUGH - 1]))
     else:
         pvalue = (1 + int(beaten.sum())) / (1 + n_shuffles)
-    return RoutingProbe(gain, gain - error, gain + error, shuffled, pvalue, len(gains))
+    return RoutingProbe(gain, low, high, shuffled, pvalue, len(gains))

@@ -11,6 +11,10 @@ from sk_arcal.metrics._calibration_error import (
     squared_calibration_error,
 )
 from sk_arcal.metrics._decomposition import ScoreDecomposition, score_decomposition
+from sk_arcal.metrics._difference import (
+    CalibrationErrorDifference,
+    calibration_error_difference,
+)
 from sk_arcal.metrics._groups import (
     GroupCalibrationError,
     group_calibration_error,
@@ -31,6 +35,7 @@ from sk_arcal.metrics._smooth import smooth_calibration_error
 
 __all__ = [
     "BootstrapInterval",
+    "CalibrationErrorDifference",
     "CalibrationErrorInterval",
     "GroupCalibrationError",
     "NoiseFloor",
@@ -38,6 +43,7 @@ __all__ = [
     "ReliabilityTable",
     "ScoreDecomposition",
     "bootstrap_interval",
+    "calibration_error_difference",
     "calibration_error_interval",
     "classwise_calibration_error",
     "expected_calibration_error",

@@ -1,6 +1,7 @@
-"""The kernels behind :func:`routing_probe`: one on the confidence, one on what that leaves."""
+"""The residual probe: one kernel on the confidence, one with the feature on what that leaves."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,12 @@ _CONFIDENCE_MULTIPLES = np.array([0.5, 1.0, 2.0, 4.0])
 # Standard deviations of the kernel on the rank axis, from nearly flat to a sixteenth of the rows.
 _RANK_BANDWIDTHS = (0.48, 0.24, 0.12, 0.06)
 # Level codes are integers: this bandwidth makes neighbours of equal levels only.
-_LEVEL_BANDWIDTHS = (0.1,)
+LEVEL_BANDWIDTH = 0.1
 # The effect of the feature may be the same at all confidences, or change along the axis.
 _EFFECT_WIDTHS = (np.inf, 0.5)
-_SHRINKAGES = np.array([0.0, 4.0, 16.0, 64.0, 256.0, 1024.0])
+SHRINKAGES = np.array([0.0, 4.0, 16.0, 64.0, 256.0, 1024.0])
+# Infinitely many rows that agree with the base: no correction.
+NESTED_SHRINKAGES = np.append(SHRINKAGES, np.inf)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def feature_axis(
 ) -> FeatureAxis:
     """Return the rank of the feature among rows of like confidence, or the codes of its levels."""
     if routing.kind == "nominal":
-        return FeatureAxis(values, _LEVEL_BANDWIDTHS)
+        return FeatureAxis(values, (LEVEL_BANDWIDTH,))
     order = np.argsort(confidence, kind="stable")
     spline = ConfidenceSpline(tie_midranks(confidence[order]))
     low, high = residual_rank(values[order], spline, rng)
@@ -62,23 +65,35 @@ def feature_axis(
     return FeatureAxis(rank, _RANK_BANDWIDTHS)
 
 
-def prepare_fold(
-    event: FloatArray, confidence: FloatArray, held_out: NDArray[np.bool_]
+def anchor_fold(
+    event: FloatArray,
+    confidence: FloatArray,
+    fit: NDArray[np.intp],
+    test: NDArray[np.intp],
 ) -> ProbeFold:
-    """Fit the confidence-only probe on one half and predict the other."""
-    fit, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    if not fit.size or not test.size:
-        raise ValueError("`routing_probe` needs at least two rows, or two groups, to cross-fit.")
+    """Fit one temperature on the rows of `fit`: the base before any kernel."""
     logits = clipped_logit(confidence, np.finfo(np.float64).eps)
     temperature = fit_temperature(logits[fit], event[fit], np.ones(len(fit))).temperature
     anchor = expit(logits / temperature)
-    axis = clipped_logit(anchor, _AXIS_MARGIN)
-    anchored = ProbeFold(fit, test, event, axis, anchor)
-    grid = scott_bandwidth(axis[fit, None])[0] * _CONFIDENCE_MULTIPLES
-    return replace(anchored, base=_corrected(anchored, axis[:, None], grid[:, None]))
+    return ProbeFold(fit, test, event, clipped_logit(anchor, _AXIS_MARGIN), anchor)
 
 
-def _corrected(fold: ProbeFold, axes: FloatArray, grid: FloatArray) -> FloatArray:
+def prepare_fold(
+    event: FloatArray,
+    confidence: FloatArray,
+    fit: NDArray[np.intp],
+    test: NDArray[np.intp],
+) -> ProbeFold:
+    """Fit the confidence-only probe on the rows of `fit` and predict those of `test`."""
+    anchored = anchor_fold(event, confidence, fit, test)
+    grid = scott_bandwidth(anchored.axis[fit, None])[0] * _CONFIDENCE_MULTIPLES
+    base = _corrected(anchored, anchored.axis[:, None], grid[:, None], SHRINKAGES)
+    return replace(anchored, base=base)
+
+
+def _corrected(
+    fold: ProbeFold, axes: FloatArray, grid: FloatArray, shrinkages: FloatArray
+) -> FloatArray:
     """Return `fold.base` plus a kernel on its residual.
 
     Bandwidths and pseudo-counts are picked together by the leave-one-out log loss of the rows
@@ -87,14 +102,14 @@ def _corrected(fold: ProbeFold, axes: FloatArray, grid: FloatArray) -> FloatArra
     y, base, train = fold.event[fold.fit], fold.base[fold.fit], axes[fold.fit]
     residual = (y - base)[:, None]
     sums, mass = leave_one_out_sums(train, grid, residual)
-    left_out = base[:, None] + _shrunk(sums, mass[:, :, None], _SHRINKAGES)
-    loss = _log_loss(y[:, None], left_out, len(y)).mean(axis=1)
+    left_out = base[:, None] + _shrunk(sums, mass[:, :, None], shrinkages)
+    loss = row_log_loss(y[:, None], left_out, len(y)).mean(axis=1)
     candidate, level = np.unravel_index(np.argmin(loss), loss.shape)
     corrected = fold.base.copy()
     corrected[fold.fit] = left_out[candidate, :, level]
     sums, mass = kernel_sums(axes[fold.test], train, grid[candidate], residual)
-    corrected[fold.test] += _shrunk(sums[:, 0], mass, _SHRINKAGES[level])
-    margin = _smallest_probability(len(y))
+    corrected[fold.test] += _shrunk(sums[:, 0], mass, shrinkages[level])
+    margin = smallest_probability(len(y))
     return np.clip(corrected, margin, 1 - margin)
 
 
@@ -103,15 +118,44 @@ def _shrunk(sums: FloatArray, mass: FloatArray, pseudo_counts: FloatArray) -> Fl
     return np.divide(sums, total, out=np.zeros(np.broadcast(sums, total).shape), where=total > 0)
 
 
+def feature_predictions(
+    folds: list[ProbeFold], feature: FeatureAxis, *, nested: bool = False
+) -> FloatArray:
+    """Out-of-fold predictions of the probe that adds the feature to the confidence-only one.
+
+    If `nested`, every correction depends on the feature and none at all is one of the choices:
+    a feature that does not vary leaves the confidence-only probe exactly as it is.
+    """
+    predictions = np.empty(len(feature.values))
+    for fold in folds:
+        grid, shrinkages = _effect_grid(fold, feature), SHRINKAGES
+        if nested:
+            grid, shrinkages = grid[1:], NESTED_SHRINKAGES
+        if nested and np.ptp(feature.values[fold.fit]) == 0:
+            probe = fold.base
+        else:
+            axes = np.column_stack([fold.axis, feature.values])
+            probe = _corrected(fold, axes, grid, shrinkages)
+        predictions[fold.test] = probe[fold.test]
+    return predictions
+
+
+def base_predictions(folds: list[ProbeFold]) -> FloatArray:
+    """Out-of-fold predictions of the confidence-only probe."""
+    predictions = np.empty(len(folds[0].event))
+    for fold in folds:
+        predictions[fold.test] = fold.base[fold.test]
+    return predictions
+
+
 def gains_over_base(folds: list[ProbeFold], feature: FeatureAxis) -> FloatArray:
     """Fall in log loss of every row against the confidence-only probe of its fold."""
-    gains = np.empty(len(feature.values))
+    probe = feature_predictions(folds, feature)
+    gains = np.empty(len(probe))
     for fold in folds:
-        grid = _effect_grid(fold, feature)
         test, n_fitted = fold.test, len(fold.fit)
-        probe = _corrected(fold, np.column_stack([fold.axis, feature.values]), grid)
-        before = _log_loss(fold.event[test], fold.base[test], n_fitted)
-        gains[test] = before - _log_loss(fold.event[test], probe[test], n_fitted)
+        before = row_log_loss(fold.event[test], fold.base[test], n_fitted)
+        gains[test] = before - row_log_loss(fold.event[test], probe[test], n_fitted)
     return gains
 
 
@@ -122,12 +166,13 @@ def _effect_grid(fold: ProbeFold, feature: FeatureAxis) -> FloatArray:
     return np.array([flat, *((width, h) for width in widths for h in feature.bandwidths)])
 
 
-def _log_loss(y: FloatArray, q: FloatArray, n_fitted: int) -> FloatArray:
-    margin = _smallest_probability(n_fitted)
+def row_log_loss(y: FloatArray, q: FloatArray, n_fitted: int | FloatArray) -> FloatArray:
+    """Log loss of every row, nats; q is kept as far from 0 and 1 as `n_fitted` rows can tell."""
+    margin = smallest_probability(n_fitted)
     q = np.clip(q, margin, 1 - margin)
     return -(y * np.log(q) + (1 - y) * np.log1p(-q))
 
 
-def _smallest_probability(n_fitted: int) -> float:
+def smallest_probability(n_fitted: Any) -> Any:
     """Return what a probe of n rows cannot tell from zero."""
     return 1 / (n_fitted + 2)
