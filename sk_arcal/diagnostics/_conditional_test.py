@@ -23,9 +23,10 @@ def conditional_calibration_test(
     alpha: float = 0.05,
     n_resamples: int = 999,
     null: str = "auto",
+    method: str = "default",
     random_state: object = None,
 ) -> ConditionalCalibrationResult:
-    """Test whether routing tells right from wrong among rows of equal confidence.
+    r"""Test whether routing tells right from wrong among rows of equal confidence.
 
     The null hypothesis is E[y | confidence, routing] = E[y | confidence]: among rows of one
     confidence, the event is equally likely whatever the routing. It is not that the model is
@@ -57,7 +58,11 @@ def conditional_calibration_test(
         of their residuals group by group). "normal" draws from the normal law with exactly the
         covariance of those, which is too thin in the tail where few rows decide a bin. "auto"
         shuffles up to 20 000 rows, and beyond whenever routing has levels or a value that many
-        rows share, or groups are fewer than 200.
+        rows share, or groups are fewer than 200. Other methods have one null law each.
+    method : {"default", "weighted_gcm", "spline_lr", "cells", "betting"}, default="default"
+        Where the p-value comes from; see Notes. The gap and all that says how large it may be are
+        the same for every method. "spline_lr" takes no `groups`, and "betting" reads the rows in
+        the order of their arrival.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws and of the order of ties.
 
@@ -85,9 +90,13 @@ def conditional_calibration_test(
     like confidence, and functions f(u) by their residuals from a straight line in the confidence
     rank inside each bin. Four statistics look at the sums S_b = sum f y: "linear" (one trend),
     "low_order" (trend, curvature, and a trend that turns along the confidence), "part" (outer
-    deciles, or single levels) and "scan" (a trend inside some range of confidence). Each is ranked
-    among draws in which outcomes are shuffled inside bins; the p-value ranks the smallest of the
-    four among the draws.
+    deciles, or single levels) and "scan" (a trend inside some range of confidence). Each becomes a
+    rank p_k among draws in which outcomes are shuffled inside bins, and the p-value is the rank of
+
+    .. math:: \sum_k w_k (-\log p_k)^3
+
+    among the same draws: one strong component speaks for itself, several weaker ones together.
+    w is (0.5, 1.5, 0.5, 1.25), and (0.5, 1, 2, 0.5) where routing has levels.
 
     The test is exact in finite samples if P(event) is constant inside bins or routing is
     independent of confidence. Otherwise its bias is a product of two curvatures inside one bin. In
@@ -120,7 +129,9 @@ def conditional_calibration_test(
     >>> result.pvalue <= 0.01, result.gap_interval[0] > 0
     (True, True)
     """
-    settings = Settings.checked(delta, alpha, n_resamples, null)
+    settings = Settings.checked(
+        delta, alpha, n_resamples, null, method=method, has_groups=groups is not None
+    )
     data = read_data(y_true, y_prob, groups)
     values = read_routing(routing, "routing", routing_kind, len(data.events))
     results, _ = answer(data, [values], settings, as_generator(random_state))
@@ -139,6 +150,7 @@ def conditional_calibration_tests(
     alpha: float = 0.05,
     n_resamples: int = 999,
     null: str = "auto",
+    method: str = "default",
     random_state: object = None,
 ) -> ConditionalCalibrationTests:
     """Test several routing features of the same rows, with p-values adjusted for their number.
@@ -172,6 +184,9 @@ def conditional_calibration_tests(
         `n_resamples`; take more draws for dozens of features.
     null : {"auto", "shuffle", "normal"}, default="auto"
         How draws are made; the normal law is drawn jointly for all features.
+    method : {"default", "weighted_gcm", "spline_lr", "cells", "betting"}, default="default"
+        Where p-values come from. Features share the draws of "default" and "cells"; for the other
+        methods the adjustment is Holm's, which does not know how features depend on one another.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws and of the order of ties.
 
@@ -214,7 +229,9 @@ def conditional_calibration_tests(
     >>> {name: bool(p <= 0.05) for name, p in tests.pvalue_adjusted.items()}
     {'depth': True, 'spread': False}
     """
-    settings = Settings.checked(delta, alpha, n_resamples, null)
+    settings = Settings.checked(
+        delta, alpha, n_resamples, null, method=method, has_groups=groups is not None
+    )
     data = read_data(y_true, y_prob, groups)
     columns = _named_columns(routing, feature_names)
     kinds = _kind_of_each(routing_kind, list(columns))

@@ -1,9 +1,13 @@
 """What the conditional calibration tests return."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sk_arcal._validation import import_optional
+from sk_arcal.diagnostics._conditional_cells import ConditionalCells
 
 if TYPE_CHECKING:
     import pandas
@@ -20,12 +24,13 @@ class ConditionalCalibrationResult:
     Attributes
     ----------
     statistic : float
-        Smallest of the four component p-values.
+        Combined score of the four components, the larger the more evidence.
     pvalue : float
-        Share of {data, draws} whose smallest component p is at most that of the data; NaN if
-        the question has no answer.
+        Share of {data, draws} with a combined score at least that of the data; NaN if the
+        question has no answer.
     component_pvalues : dict of str to float
-        p-values of "linear", "low_order", "part" and "scan", each valid by itself.
+        p-values of "linear", "low_order", "part" and "scan", each valid by itself; for another
+        `method` its name and p-value.
     leading : str
         The component with the smallest p and its window of confidence or part of the routing.
     leading_gap : float
@@ -60,16 +65,40 @@ class ConditionalCalibrationResult:
         Number of bins of like confidence.
     n_groups : int or None
         Number of groups of dependent rows.
-    null : {"shuffle", "sign-flip", "normal", "none"}
-        How the draws were made.
+    null : {"shuffle", "sign-flip", "normal", "multiplier", "chi-square", "martingale", "none"}
+        How the draws were made, or what gave the p-value without any.
     n_resamples : int
-        Number of draws.
+        Number of draws; 0 if the p-value needs none.
     notes : tuple of str
         What to know before quoting the numbers.
     gap_contrast : str
         What `gap` compares, in words.
     alpha : float
         Level: intervals hold 1 - alpha, the one of equivalence 1 - 2 alpha.
+    method : str
+        Method behind `pvalue`, `component_pvalues` and `leading`. Everything that says how large
+        the gap is or may be is the same for all methods.
+    noncentrality_bound : float
+        Upper bound, with confidence 1 - alpha, of the noncentrality along the directions of the
+        routing: the sum over rows of the squared gap in standard deviations of one outcome.
+    rms_gap_bound : float
+        The same in probability units. It bounds the root mean square, over the rows, of
+        P(event | confidence, routing) - P(event | confidence), as far as this follows the
+        directions: trend and curvature of the routing, any level, and a trend (or level) whose
+        effect turns along the confidence, together and in any mixture. An effect of another
+        shape, such as one in a single narrow range of confidence, is bounded by its share that
+        follows them. NaN with about as many groups as directions or fewer.
+    equivalent_any_shape : bool
+        Whether `rms_gap_bound` is smaller than `delta`. `equivalent` speaks of one contrast, top
+        against bottom tertile, which a U-shape or a turning trend leaves at zero; this speaks of
+        all directions at once, but of their root mean square: a step of +/- delta / 2 between
+        outer tertiles has one of 0.41 delta.
+    component_statistics : dict of str to float
+        Statistics behind `component_pvalues`; empty if the question has no answer.
+    null_statistics : dict of str to ndarray of shape (n_resamples,)
+        Their draws under the null hypothesis; empty for methods that do not draw.
+    cells : ConditionalCells or None
+        Table of cells, for ``method="cells"``.
     """
 
     statistic: float
@@ -95,6 +124,15 @@ class ConditionalCalibrationResult:
     notes: tuple[str, ...] = ()
     gap_contrast: str = ""
     alpha: float = 0.05
+    method: str = "default"
+    noncentrality_bound: float = np.nan
+    rms_gap_bound: float = np.nan
+    equivalent_any_shape: bool = False
+    component_statistics: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+    null_statistics: dict[str, NDArray[np.float64]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    cells: ConditionalCells | None = field(default=None, repr=False, compare=False)
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return one row: a column for each number, intervals as `_low` and `_high`.
@@ -102,7 +140,7 @@ class ConditionalCalibrationResult:
         Returns
         -------
         frame : pandas.DataFrame of shape (1, n_fields)
-            Notes are joined to one text.
+            Notes are joined to one text; draws and cells are left out.
 
         Raises
         ------
@@ -115,14 +153,16 @@ class ConditionalCalibrationResult:
 
     def _record(self) -> dict[str, object]:
         record: dict[str, object] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, dict):
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not one.repr:
+                continue
+            if one.name == "component_pvalues":
                 record |= {f"pvalue_{name}": p for name, p in value.items()}
-            elif field.name.endswith("interval"):
-                record |= {f"{field.name}_low": value[0], f"{field.name}_high": value[1]}
+            elif one.name.endswith("interval"):
+                record |= {f"{one.name}_low": value[0], f"{one.name}_high": value[1]}
             else:
-                record[field.name] = " ".join(value) if field.name == "notes" else value
+                record[one.name] = " ".join(value) if one.name == "notes" else value
         return record
 
     def __repr__(self) -> str:
@@ -142,14 +182,21 @@ class ConditionalCalibrationResult:
             f"gap             {self.gap:+.4f} {_bracket(self.gap_interval)}  {self.gap_contrast}",
             f"detectable gap  {self.min_detectable_gap:.4f} with 80 % power",
             f"equivalence     {within}",
+            f"any shape       {self._any_shape()}",
         ]
+
+    def _any_shape(self) -> str:
+        if np.isnan(self.rms_gap_bound):
+            return "not bounded: too few groups"
+        shown = "shown" if self.equivalent_any_shape else "not shown"
+        return f"{shown} within {self.delta:g}: root mean square gap below {self.rms_gap_bound:.4f}"
 
     def _data_line(self) -> str:
         groups = "" if self.n_groups is None else f", {self.n_groups} groups"
         return (
             f"data            {self.n_samples} rows in {self.n_bins} bins{groups}, "
             f"{self.share_left_open:.3g} of the routing left open, "
-            f"{self.n_resamples} draws ({self.null})"
+            + (f"{self.n_resamples} draws ({self.null})" if self.n_resamples else self.null)
         )
 
 
@@ -164,8 +211,9 @@ class ConditionalCalibrationTests:
     results : dict of str to ConditionalCalibrationResult
         Result of each feature, in the order given.
     pvalue_adjusted : dict of str to float
-        p-value of each feature corrected for the number of features (Westfall-Young): rejecting
-        those at most 0.05 gives one false alarm or more in at most 5 % of tables.
+        p-value of each feature corrected for the number of features (Westfall-Young where features
+        share their draws, otherwise Holm): rejecting those at most 0.05 gives one false alarm or
+        more in at most 5 % of tables.
     """
 
     results: dict[str, ConditionalCalibrationResult]

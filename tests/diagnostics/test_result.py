@@ -62,3 +62,44 @@ def test_frame_of_several_features_has_a_row_for_each(table):
     assert lines[2].startswith("depth")
     assert tests.results["depth"].leading in lines[2]
     assert len(lines) == 4
+
+
+def test_draws_are_kept_for_a_picture_and_out_of_the_way(result):
+    assert set(result.component_statistics) == set(result.component_pvalues)
+    for name, pvalue in result.component_pvalues.items():
+        draws = result.null_statistics[name]
+        assert draws.shape == (result.n_resamples,)
+        at_least = 1 + np.sum(draws >= result.component_statistics[name] - 1e-9)
+        assert pvalue == at_least / (1 + result.n_resamples)
+    for text in (repr(result), " ".join(result.to_frame().columns)):
+        assert "null_statistics" not in text
+        assert "component_statistics" not in text
+
+
+def test_results_are_equal_whatever_they_keep_for_a_picture(table, result):
+    assert conditional_calibration_test(*table, random_state=0) == result
+
+
+def test_bound_for_any_shape_is_said_in_one_line(result):
+    line = next(line for line in repr(result).splitlines() if "any shape" in line)
+    shown = "shown" if result.equivalent_any_shape else "not shown"
+    assert line.split(maxsplit=2)[2].startswith(f"{shown} within 0.05")
+    assert f"{result.rms_gap_bound:.4f}" in line
+    assert result.to_frame().loc[0, "noncentrality_bound"] == result.noncentrality_bound
+
+
+def test_unanswered_question_keeps_nothing(table):
+    events, confidence, _ = table
+    result = conditional_calibration_test(events, confidence, confidence)
+    assert result.component_statistics == result.null_statistics == {}
+    assert np.isnan([result.noncentrality_bound, result.rms_gap_bound]).all()
+    assert not result.equivalent_any_shape
+
+
+def test_cells_are_in_the_result_and_not_in_its_row(table):
+    result = conditional_calibration_test(*table, method="cells", n_resamples=99, random_state=0)
+    assert len(result.cells.to_frame()) == 3 * result.n_bins
+    frame = result.to_frame()
+    assert "cells" not in frame
+    assert frame.loc[0, "pvalue_cells"] == result.pvalue
+    assert frame.loc[0, "method"] == "cells"

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from sk_arcal.diagnostics._conditional._step_down import (
+    combined_pvalues,
+    combined_scores,
     rank_pvalues,
-    smallest_pvalue_test,
     step_down,
 )
 
@@ -18,15 +19,26 @@ def test_rank_pvalues_count_rounding_as_a_tie():
     assert rank_pvalues(statistics)[:, 0].tolist() == [2 / 3, 2 / 3, 1]
 
 
-def test_smallest_pvalue_is_ranked_with_ties_broken_by_the_mean():
-    """Scores by hand: smallest 1/4 in rows 0 and 1, where row 1 has the smaller mean."""
+def test_combined_score_by_hand():
+    pvalues = np.exp(-np.array([[1.0, 2.0], [0.0, 3.0]]))
+    np.testing.assert_allclose(combined_scores(pvalues, np.array([0.5, 2.0])), [16.5, 54.0])
+
+
+def test_combined_pvalue_is_the_share_with_a_score_at_least_as_large():
     pvalues = np.array([[1, 4], [1, 2], [3, 2], [4, 3]]) / 4
-    assert smallest_pvalue_test(pvalues).tolist() == [2 / 4, 1 / 4, 3 / 4, 1]
+    assert combined_pvalues(pvalues, np.ones(2)).tolist() == [2 / 4, 1 / 4, 3 / 4, 1]
 
 
-def test_smallest_pvalue_of_copies_is_the_pvalue_itself():
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (0.5, 1.5, 0.5, 1.25)])
+def test_combined_pvalue_of_copies_is_the_pvalue_itself(weights):
     one = rank_pvalues(np.random.default_rng(0).normal(size=(100, 1)))
-    np.testing.assert_allclose(smallest_pvalue_test(np.repeat(one, 4, axis=1)), one[:, 0])
+    copies = np.repeat(one, 4, axis=1)
+    np.testing.assert_allclose(combined_pvalues(copies, np.array(weights)), one[:, 0])
+
+
+def test_a_component_without_weight_does_not_count():
+    pvalues = rank_pvalues(np.random.default_rng(0).normal(size=(100, 2)))
+    np.testing.assert_allclose(combined_pvalues(pvalues, np.array([1.0, 0.0])), pvalues[:, 0])
 
 
 def test_step_down_by_hand():

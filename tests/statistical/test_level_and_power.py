@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from scipy.stats import binom
 
 from benchmarks.conditional_test_level_and_power import (
@@ -20,6 +21,16 @@ from benchmarks.conditional_test_level_and_power import (
     seeded,
 )
 from benchmarks.scenarios import ALTERNATIVES, NULLS
+from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._bound import (
+    Directions,
+    shape_free_bound,
+    smooth_variance,
+)
+from sk_arcal.diagnostics._conditional._methods._by_name import METHODS
+from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline
+from sk_arcal.diagnostics._conditional._routing_feature import routing_feature
+from sk_arcal.diagnostics._conditional._routing_input import read_routing
 
 pytestmark = pytest.mark.slow
 
@@ -164,3 +175,65 @@ def test_family_of_eight_null_features_keeps_its_level(correlation):
     assert (done["adjusted"] <= 0.05).mean() <= limit(REPLICATES)
     if correlation == 0:
         assert (done["raw"] <= 0.05).mean() > 0.2  # eight chances: the adjustment has work to do
+
+
+# --- other methods ---------------------------------------------------------------------------
+
+METHOD_REPLICATES = 200
+# Both regress on the whole range of confidence, and the likelihood ratio knows no groups.
+KNOWN_TO_FAIL = {("weighted_gcm", "N12"), ("spline_lr", "N12"), ("spline_lr", "N11")}
+
+
+@cache
+def by_method(name):
+    n = 5000 if name == "A7" else 2500
+    return collect(
+        name, n, METHOD_REPLICATES, tests=tuple(METHODS), n_resamples=N_RESAMPLES, n_jobs=N_JOBS
+    )
+
+
+@pytest.mark.parametrize("name", NULLS)
+@pytest.mark.parametrize("method", METHODS)
+def test_method_keeps_its_level_where_it_says_so(method, name):
+    rate = (by_method(name)[method] <= 0.05).mean()
+    if (method, name) in KNOWN_TO_FAIL:
+        assert rate > limit(METHOD_REPLICATES), "it keeps the level after all: say so"
+    else:
+        assert rate <= limit(METHOD_REPLICATES)
+
+
+@pytest.mark.parametrize("name", ["A1", "A2", "A3"])
+def test_betting_finds_half_of_what_the_sample_holds(name):
+    # the price of looking at any time: 0.9 and more for a test of fixed size
+    assert (by_method(name)["betting"] <= 0.05).mean() >= 0.4
+
+
+# --- the bound for any shape -----------------------------------------------------------------
+
+
+def bound_row(name, n, replicate):
+    """Whether both bounds hold in one simulated data set."""
+    rng = seeded(f"bound {name}", n, replicate)
+    simulation = (NULLS | ALTERNATIVES)[name](n, rng)
+    order_rng, tie_rng = rng.spawn(2)
+    outcomes = BinnedOutcomes.from_rows(simulation.y, simulation.confidence, None, order_rng)
+    spline = ConfidenceSpline(outcomes.rank)
+    values = read_routing(simulation.routing, "routing", simulation.routing_kind, n)
+    feature = routing_feature(values, outcomes.order, spline, tie_rng)
+    bound = shape_free_bound(feature, outcomes, spline, 0.05)
+    directions = Directions(feature, outcomes, smooth_variance(outcomes, spline))
+    gram, squared = directions.grams()
+    shift = directions.sums((simulation.eta - simulation.g)[outcomes.order])
+    beta = np.linalg.pinv(gram, rcond=1e-9, hermitian=True) @ shift
+    rms_gap = np.sqrt(beta @ squared @ beta / n)
+    return shift @ beta <= bound.noncentrality_bound, rms_gap <= bound.rms_gap_bound
+
+
+@pytest.mark.parametrize("n", [2500, 10_000])
+@pytest.mark.parametrize("name", ["A1", "A2", "A3", "A5", "A6", "A9"])
+def test_shape_free_bounds_cover(name, n):
+    rows = Parallel(n_jobs=N_JOBS)(delayed(bound_row)(name, n, k) for k in range(1000))
+    of_noncentrality, of_rms_gap = np.mean(rows, axis=0)
+    # standard error of 1000 replicates at 95 %: 0.7 points
+    assert of_noncentrality >= 0.934
+    assert of_rms_gap >= 0.943

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ from sk_arcal._validation import (
     check_probabilities,
 )
 from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._bound import shape_free_bound
 from sk_arcal.diagnostics._conditional._components import COMPONENTS
-from sk_arcal.diagnostics._conditional._draws import NULLS, FeatureDraws, draw_features
-from sk_arcal.diagnostics._conditional._gap_summary import summarise_gap
-from sk_arcal.diagnostics._conditional._leading import leading_component, leading_contrast
+from sk_arcal.diagnostics._conditional._draws import NULLS
+from sk_arcal.diagnostics._conditional._evidence import Evidence, Judgement, judge
+from sk_arcal.diagnostics._conditional._gap_summary import GapSummary
+from sk_arcal.diagnostics._conditional._methods._by_name import DEFAULT, check_method
+from sk_arcal.diagnostics._conditional._methods._finding import Table
 from sk_arcal.diagnostics._conditional._notes import (
     data_notes,
     feature_notes,
@@ -29,11 +33,6 @@ from sk_arcal.diagnostics._conditional._notes import (
 from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline
 from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature, routing_feature
 from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
-from sk_arcal.diagnostics._conditional._step_down import (
-    rank_pvalues,
-    smallest_pvalue_test,
-    step_down,
-)
 from sk_arcal.diagnostics._result import ConditionalCalibrationResult
 
 FloatArray = NDArray[np.float64]
@@ -50,15 +49,26 @@ class Settings:
     alpha: float
     n_resamples: int
     null: str
+    method: str = DEFAULT
 
     @classmethod
-    def checked(cls, delta: float, alpha: float, n_resamples: int, null: str) -> "Settings":
+    def checked(
+        cls,
+        delta: float,
+        alpha: float,
+        n_resamples: int,
+        null: str,
+        *,
+        method: str = DEFAULT,
+        has_groups: bool = False,
+    ) -> "Settings":
         """Refuse options that are out of range."""
         return cls(
             delta=check_number("delta", delta, low=0, high=1, strict=True),
             alpha=check_number("alpha", alpha, low=0, high=0.5, strict=True),
             n_resamples=check_integer("n_resamples", n_resamples, low=19),
             null=check_option("null", null, NULLS),
+            method=check_method(method, has_groups=has_groups),
         )
 
 
@@ -82,14 +92,14 @@ def read_data(y_true: ArrayLike, y_prob: ArrayLike, groups: ArrayLike | None) ->
 def answer(
     data: Data, routing: Sequence[RoutingValues], settings: Settings, rng: np.random.Generator
 ) -> tuple[list[ConditionalCalibrationResult], FloatArray]:
-    """Test all features on shared draws.
+    """Test all features of a table.
 
     Returns
     -------
     results : list of ConditionalCalibrationResult
         In the order of `routing`.
     adjusted : ndarray of shape (n_features,)
-        Westfall-Young p-values; NaN where the question has no answer.
+        p-values adjusted for the number of features; NaN where the question has no answer.
     """
     order_rng, null_rng, *tie_rngs = rng.spawn(2 + len(routing))
     outcomes = BinnedOutcomes.from_rows(data.events, data.confidence, data.groups, order_rng)
@@ -99,19 +109,25 @@ def answer(
         for values, tie_rng in zip(routing, tie_rngs, strict=True)
     ]
     reasons = [refusal(outcomes, *pair) for pair in zip(routing, features, strict=True)]
-    tested = [feature for feature, reason in zip(features, reasons, strict=True) if not reason]
-    draws, null = draw_features(outcomes, tested, settings.null, settings.n_resamples, null_rng)
-    pvalues = [rank_pvalues(of_feature.statistics) for of_feature in draws]
-    overall = [smallest_pvalue_test(of_feature) for of_feature in pvalues]
+    has_answer = np.array([not reason for reason in reasons])
+    table = Table(
+        outcomes,
+        spline,
+        list(compress(routing, has_answer)),
+        list(compress(features, has_answer)),
+        settings.alpha,
+        settings.n_resamples,
+        rng.spawn(1)[0],
+    )
+    judgement = judge(table, settings.method, settings.null, null_rng)
     adjusted = np.full(len(routing), np.nan)
-    if tested:
-        adjusted[[not reason for reason in reasons]] = step_down(np.column_stack(overall))
-    describe = _Describer(outcomes, settings, null)
-    answers = iter(zip(draws, pvalues, overall, strict=True))
+    adjusted[has_answer] = judgement.adjusted
+    describe = _Describer(outcomes, spline, settings, judgement)
+    found = zip(judgement.evidence, judgement.summaries, strict=True)
     results = [
-        describe.refused(values, feature, reason)
+        describe.refused(feature, reason)
         if reason
-        else describe.answered(values, feature, *next(answers))
+        else describe.answered(values, feature, *next(found))
         for values, feature, reason in zip(routing, features, reasons, strict=True)
     ]
     return results, adjusted
@@ -122,58 +138,38 @@ class _Describer:
     """Fills results with what all features of a table share."""
 
     outcomes: BinnedOutcomes
+    spline: ConfidenceSpline
     settings: Settings
-    null: str
+    judgement: Judgement
 
     def answered(
         self,
         values: RoutingValues,
         feature: RoutingFeature,
-        draws: FeatureDraws,
-        component_pvalues: FloatArray,
-        pvalues: FloatArray,
+        evidence: Evidence,
+        summary: GapSummary,
     ) -> ConditionalCalibrationResult:
         """Describe a feature whose question has an answer."""
-        outcomes, alpha = self.outcomes, self.settings.alpha
-        component = leading_component(draws.statistics, component_pvalues)
-        contrast = leading_contrast(
-            component, draws.observed, draws.turn_weights, feature, outcomes
-        )
-        leading = contrast.gap(feature, outcomes)
-        widest = float(np.sqrt(np.quantile(draws.largest[1:], 1 - alpha, method="higher")))
-        low, high = leading.interval(max(widest, leading.quantile(1 - alpha / 2)))
-        part_draws = draws.statistics[1:, COMPONENTS.index("part")]
-        summary = summarise_gap(feature, outcomes, part_draws, alpha)
+        outcomes, delta = self.outcomes, self.settings.delta
         inner = summary.equivalence_interval
-        within = -self.settings.delta < inner[0] and inner[1] < self.settings.delta
+        bound = shape_free_bound(feature, outcomes, self.spline, self.settings.alpha)
+        enough = not too_few_outcomes(outcomes)
         return self._result(
-            values,
             feature,
-            statistic=float(component_pvalues[0].min()),
-            pvalue=float(pvalues[0]),
-            component_pvalues=dict(zip(COMPONENTS, component_pvalues[0].tolist(), strict=True)),
-            leading=contrast.words(component, feature),
-            leading_gap=float(leading.estimate[0]),
-            leading_interval=(float(low[0]), float(high[0])),
-            equivalent=within and not too_few_outcomes(outcomes),
+            equivalent=-delta < inner[0] and inner[1] < delta and enough,
+            equivalent_any_shape=bound.rms_gap_bound < delta and enough,
             identifiable=True,
             notes=(*data_notes(outcomes), *feature_notes(values, feature)),
+            **vars(evidence),
             **vars(summary),
+            **vars(bound),
         )
 
-    def refused(
-        self, values: RoutingValues, feature: RoutingFeature, reason: str
-    ) -> ConditionalCalibrationResult:
+    def refused(self, feature: RoutingFeature, reason: str) -> ConditionalCalibrationResult:
         """Describe a feature whose question has no answer."""
+        method = self.settings.method
         return self._result(
-            values,
             feature,
-            statistic=np.nan,
-            pvalue=np.nan,
-            component_pvalues=dict.fromkeys(COMPONENTS, np.nan),
-            leading="none",
-            leading_gap=np.nan,
-            leading_interval=_NOTHING,
             gap=np.nan,
             gap_contrast="none",
             gap_interval=_NOTHING,
@@ -183,19 +179,19 @@ class _Describer:
             equivalent=False,
             identifiable=False,
             notes=(reason, *data_notes(self.outcomes)),
+            **vars(Evidence.none(COMPONENTS if method == DEFAULT else (method,))),
         )
 
-    def _result(
-        self, values: RoutingValues, feature: RoutingFeature, **found: Any
-    ) -> ConditionalCalibrationResult:
+    def _result(self, feature: RoutingFeature, **found: Any) -> ConditionalCalibrationResult:
         return ConditionalCalibrationResult(
+            method=self.settings.method,
             delta=self.settings.delta,
             alpha=self.settings.alpha,
             share_left_open=feature.share_left_open,
             n_samples=self.outcomes.n_samples,
             n_bins=self.outcomes.n_bins,
             n_groups=self.outcomes.n_groups,
-            null=self.null,
-            n_resamples=self.settings.n_resamples,
+            null=self.judgement.null,
+            n_resamples=self.judgement.n_resamples,
             **found,
         )

@@ -2,8 +2,10 @@
 
 Every statistic is ranked among the same {data, draw 1, ..., draw B}: its p is the share of them
 with a statistic at least as large. A test that looks at several components scores each of them
-by its smallest component p, ties by their mean, and its own p is the share with a score at most
-that of the data. Smallest-p of dependent components needs no correction: the draws pay it.
+by sum_k w_k (-log p_k)^3 over its components k, and its own p is the share with a score at least
+that of the data. The cube lets one component with strong evidence speak for itself, as the smallest
+p would, and lets several with some evidence speak together, as Fisher's sum of logarithms would.
+Dependent components need no correction: the draws pay it.
 
 Over several features, Westfall and Young's step-down min-p (P. H. Westfall and S. S. Young,
 "Resampling-Based Multiple Testing", Wiley, 1993, algorithm 2.8) bounds the chance of one false
@@ -40,16 +42,22 @@ def rank_pvalues(statistics: FloatArray) -> FloatArray:
     return pvalues
 
 
-def smallest_pvalue_test(component_pvalues: FloatArray) -> FloatArray:
-    """Return the p-value of each row's smallest component p, shape (1 + n_resamples,).
+def combined_scores(component_pvalues: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return sum_k w_k (-log p_k)^3 of each row, shape (1 + n_resamples,).
 
-    Counted in draws, so that ties are exact: a row comes before another if its smallest count
-    is smaller, or equal with a smaller sum of counts.
+    Parameters
+    ----------
+    component_pvalues : ndarray of shape (1 + n_resamples, n_components)
+        p-values of the components; row 0 belongs to the data.
+    weights : ndarray of shape (n_components,)
+        How much each component counts.
     """
-    n, k = component_pvalues.shape
-    counts = np.rint(component_pvalues * n).astype(np.int64)
-    score = counts.min(axis=1) * (k * n + 1) + counts.sum(axis=1)
-    return np.searchsorted(np.sort(score), score, side="right") / n
+    return (-np.log(component_pvalues)) ** 3 @ weights
+
+
+def combined_pvalues(component_pvalues: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the p-value of each row's combined score, shape (1 + n_resamples,)."""
+    return rank_pvalues(combined_scores(component_pvalues, weights)[:, None])[:, 0]
 
 
 def step_down(pvalues: FloatArray) -> FloatArray:

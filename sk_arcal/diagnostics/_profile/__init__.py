@@ -1,0 +1,1 @@
+"""Behind the test of a whole routing profile: its columns, the joint test and the learners."""
