@@ -51,7 +51,7 @@ def write(arguments: argparse.Namespace, residual: str, seed: int) -> str:
     start = time.perf_counter()
     model = train(arguments, residual, seed)
     X, y = decoded(arguments.folder / "images" / "cifar10_test_even_jpeg.npz")
-    summaries = SCALARS if residual == "none" else (*SCALARS, "entropy")
+    summaries = () if residual == "none" else (*SCALARS, "entropy")
     extractor = RoutingFeatureExtractor(
         Backbone(model.module_), classes=CLASSES, summaries=summaries, batch_size=256, cache=False
     ).set_output(transform="pandas")

@@ -15,7 +15,7 @@ from sk_arcal import __version__
 from sk_arcal._validation import import_optional
 
 if TYPE_CHECKING:
-    from sk_arcal.audit import PredictionTable, RoutingAudit
+    from sk_arcal.audit import PredictionTable, RoutingAudit, RunsAudit
 
 DEMO_REPORT = "sk-arcal-demo.html"
 _REPORT_NEEDS = ("jinja2", "matplotlib")
@@ -72,15 +72,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     audit = commands.add_parser(
         "audit",
-        help="audit a file of predictions",
-        # The file first: an option that takes several names would swallow it.
-        usage="sk-arcal audit FILE [options]",
+        help="audit a file of predictions, or several runs on one test set",
+        # The files first: an option that takes several names would swallow them.
+        usage="sk-arcal audit FILE [FILE ...] [options]",
         description="Audit a file of predictions. Columns with the usual names are found without "
-        "any option; the mapping found is printed.",
+        "any option; the mapping found is printed. Several files are runs (seeds) of one "
+        "architecture on the same items in the same order: each is audited, and every feature gets "
+        "one verdict over all runs.",
     )
     _add_input(audit)
     _add_common(audit)
-    audit.set_defaults(run=_run_audit, read=_read_file, optional_report=False)
+    audit.set_defaults(run=_run_audit, read=_read_files, optional_report=False)
     demo = commands.add_parser(
         "demo",
         help="audit an embedded example",
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
+        nargs="+",
         metavar="FILE",
         help="csv, tsv, parquet, feather, jsonl (also lm-evaluation-harness samples) or npz",
     )
@@ -127,6 +130,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--alpha", type=float, default=0.05, help="level of the tests (default: 0.05)"
+    )
+    parser.add_argument(
+        "--controls",
+        choices=("candidates", "all"),
+        default="candidates",
+        help="run the later controls for features that survived those before (default), or for all",
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print only the verdicts, no mapping or progress"
@@ -171,20 +180,32 @@ def _run_cache(arguments: argparse.Namespace) -> None:
 
 def _run_audit(arguments: argparse.Namespace) -> None:
     _check_outputs(arguments)
-    table = arguments.read(arguments)
+    tables = arguments.read(arguments)
     if not arguments.quiet:
-        # The remarks stand at the end of the summary.
-        _say(table.describe(notes=False) + "\n")
-    audit = _audit(table, arguments)
+        # The remarks stand at the end of the summary; runs have the columns of the first.
+        _say(next(iter(tables.values())).describe(notes=False) + "\n")
+    audit = _audit(tables, arguments)
     _say(audit.summary())
     _write(audit, arguments)
 
 
-def _read_file(arguments: argparse.Namespace) -> "PredictionTable":
+def _read_files(arguments: argparse.Namespace) -> "dict[str, PredictionTable]":
+    files = [Path(file) for file in arguments.file]
+    if arguments.join is not None and len(files) > 1:
+        raise ValueError("--join adds columns to one file; give one file, or join before.")
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in files]
+    if len(set(names)) < len(names):
+        raise ValueError("A file is given twice; every file is a run of its own.")
+    return {name: _read_file(file, arguments) for name, file in zip(names, files, strict=True)}
+
+
+def _read_file(file: Path, arguments: argparse.Namespace) -> "PredictionTable":
     from sk_arcal.audit import read_predictions
 
     return read_predictions(
-        arguments.file,
+        file,
         target=arguments.target,
         confidence=arguments.confidence,
         routing=arguments.routing,
@@ -194,7 +215,7 @@ def _read_file(arguments: argparse.Namespace) -> "PredictionTable":
     )
 
 
-def _read_demo(_: argparse.Namespace) -> "PredictionTable":
+def _read_demo(_: argparse.Namespace) -> "dict[str, PredictionTable]":
     from sk_arcal.audit import PredictionTable
     from sk_arcal.datasets import load_routing_demo
 
@@ -202,21 +223,26 @@ def _read_demo(_: argparse.Namespace) -> "PredictionTable":
     table = PredictionTable.from_arrays(
         data.y, logits=data.logits, routing=data.routing, routing_names=data.feature_names
     )
-    return replace(table, source="demo")
+    return {"demo": replace(table, source="demo")}
 
 
-def _audit(table: "PredictionTable", arguments: argparse.Namespace) -> "RoutingAudit":
-    from sk_arcal.audit import routing_audit
+def _audit(
+    tables: "dict[str, PredictionTable]", arguments: argparse.Namespace
+) -> "RoutingAudit | RunsAudit":
+    from sk_arcal.audit import audit_runs, routing_audit
 
     with _progress_bar(sys.stderr, quiet=arguments.quiet) as progress:
-        return routing_audit(
-            table,
-            random_state=arguments.seed,
-            n_jobs=arguments.n_jobs,
-            delta=arguments.delta,
-            alpha=arguments.alpha,
-            progress=progress,
-        )
+        options: dict[str, Any] = {
+            "random_state": arguments.seed,
+            "n_jobs": arguments.n_jobs,
+            "delta": arguments.delta,
+            "alpha": arguments.alpha,
+            "controls": arguments.controls,
+            "progress": progress,
+        }
+        if len(tables) > 1:
+            return audit_runs(tables, **options)
+        return routing_audit(next(iter(tables.values())), **options)
 
 
 @contextmanager
@@ -246,7 +272,7 @@ def _tqdm() -> Any:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse, before any long work, files that could not be written after it."""
-    inputs = [getattr(arguments, name, None) for name in ("file", "join")]
+    inputs = [*getattr(arguments, "file", ()), getattr(arguments, "join", None)]
     for option in ("report", "json"):
         path = getattr(arguments, option)
         if path is None:
@@ -286,7 +312,7 @@ def _demo_report() -> str | None:
     return DEMO_REPORT
 
 
-def _write(audit: "RoutingAudit", arguments: argparse.Namespace) -> None:
+def _write(audit: "RoutingAudit | RunsAudit", arguments: argparse.Namespace) -> None:
     if arguments.report is not None:
         audit.to_html(arguments.report)
         _say(f"Report written to {arguments.report}")

@@ -2,15 +2,21 @@
 
 from sk_arcal.audit._audit import routing_audit
 from sk_arcal.audit._reading import PredictionTable, read_predictions
-from sk_arcal.audit._records import FeatureAudit, Recommendation, ScorecardRow
+from sk_arcal.audit._records import Control, FeatureAudit, Recommendation, ScorecardRow
 from sk_arcal.audit._results import RoutingAudit
+from sk_arcal.audit._runs_audit import audit_runs
+from sk_arcal.audit._runs_records import RunsAudit, RunsFeatureAudit
 
 __all__ = [
+    "Control",
     "FeatureAudit",
     "PredictionTable",
     "Recommendation",
     "RoutingAudit",
+    "RunsAudit",
+    "RunsFeatureAudit",
     "ScorecardRow",
+    "audit_runs",
     "read_predictions",
     "routing_audit",
 ]

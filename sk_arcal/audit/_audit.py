@@ -10,9 +10,16 @@ import sklearn
 from numpy.typing import ArrayLike
 
 from sk_arcal import __version__
-from sk_arcal._validation import as_generator, check_integer, check_number
+from sk_arcal._validation import as_generator, check_integer, check_number, check_option
 from sk_arcal.audit._alternatives import RAW, alternatives
-from sk_arcal.audit._features import Evaluated, Plan, audit_features, numeric_columns
+from sk_arcal.audit._controls import EXTENTS
+from sk_arcal.audit._features import (
+    Evaluated,
+    Plan,
+    audit_features,
+    compare_probes,
+    numeric_columns,
+)
 from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.audit._results import RoutingAudit
 from sk_arcal.audit._scorecard import recommend, score
@@ -40,6 +47,7 @@ def routing_audit(
     cv: int = 5,
     n_resamples: int = 999,
     n_shuffles: int = 20,
+    controls: str = "candidates",
     random_state: object = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
@@ -48,8 +56,10 @@ def routing_audit(
 
     For every routing feature the audit runs the conditional calibration test (adjusted for the
     number of features), the matched-confidence gaps, the worst-tertile error beside its null
-    mean, and a kernel probe against its shuffled twins; a signal is claimed only if the test and
-    the probe agree. The calibrated alternatives are compared out of sample. With class scores,
+    mean, the grouping loss, and the controls: a kernel probe against its shuffled twins, the same
+    probe under several bandwidth rules, and a network against its twins of equal capacity (where
+    torch is installed). A signal is claimed only if the test rejects and every control is
+    survived. The calibrated alternatives are compared out of sample. With class scores,
     predictive entropy and margin are audited too, as controls: what they know is already in the
     logits.
 
@@ -84,6 +94,9 @@ def routing_audit(
         Shuffles behind the tests.
     n_shuffles : int, default=20
         Shuffled twins of every routing probe.
+    controls : {"candidates", "all"}, default="candidates"
+        Whether the controls of bandwidth and capacity are run only for features that have survived
+        those before, which gives the same verdicts sooner, or for all.
     random_state : int, RandomState, Generator or None, default=None
         Seed; the same seed gives the same audit, whatever `n_jobs`.
     n_jobs : int, default=None
@@ -132,6 +145,7 @@ def routing_audit(
         alpha=check_number("alpha", alpha, low=0, high=1, strict=True),
         n_resamples=check_integer("n_resamples", n_resamples, low=19),
         n_shuffles=check_integer("n_shuffles", n_shuffles, low=1),
+        controls=check_option("controls", controls, EXTENTS),
         n_jobs=n_jobs,
     )
     cv = check_integer("cv", cv, low=2)
@@ -141,6 +155,7 @@ def routing_audit(
         "cv": None if table.evaluate is not None else cv,
         "n_resamples": plan.n_resamples,
         "n_shuffles": plan.n_shuffles,
+        "controls": plan.controls,
         "random_state": random_state if isinstance(random_state, (int, np.integer)) else None,
     }
     return _run(table, plan, cv, settings, as_generator(random_state), progress)
@@ -170,8 +185,10 @@ def _run(
     _check_parts(table, rows)
     columns, left_out = numeric_columns(table)
     kernels = 4 if columns.shape[1] else 2
-    counter = _Counter(len(rows.routing) + len(rows.controls) + kernels + 1, progress)
+    n_features = len(rows.routing) + len(rows.controls)
+    counter = _Counter(n_features + bool(n_features) + kernels + 1, progress)
     features = audit_features(rows, plan, rng.spawn(1)[0], counter.step)
+    probes = compare_probes(rows, plan, rng.spawn(1)[0], counter.step)
     found = alternatives(
         table, columns, cv=cv, rng=rng.spawn(1)[0], n_jobs=plan.n_jobs, progress=counter.step
     )
@@ -192,6 +209,7 @@ def _run(
         mean_confidence=float(rows.confidence.mean()),
         scorecard=scorecard,
         features=features,
+        probes=probes,
         recommendation=recommend(
             rows.event,
             found,

@@ -1,27 +1,34 @@
 """Audit of the features one by one, after one joint test per family of features."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sk_arcal._numeric import predictive_entropy, top_two_margin
 from sk_arcal._validation import FloatArray
+from sk_arcal.audit._controls import run_controls
 from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.audit._records import FeatureAudit
 from sk_arcal.audit._verdict import decide
 from sk_arcal.diagnostics import (
     ConditionalCalibrationResult,
+    MatchedProbes,
     conditional_calibration_tests,
+    grouping_loss,
     matched_confidence_gaps,
+    matched_probes,
     routing_probe,
     worst_tertile_error,
 )
 
 _MAX_LEVELS = 12
 _ROWS_PER_BIN = 30
+# Of the table of probes; each feature's own control has `n_shuffles`.
+_TABLE_SHUFFLES = 2
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Plan:
     alpha: float
     n_resamples: int
     n_shuffles: int
+    controls: str
     n_jobs: int | None
 
 
@@ -111,25 +119,62 @@ def audit_features(
             n_resamples=plan.n_resamples,
             random_state=rng,
         )
-        for name, values in family.items():
-            adjusted = tests.pvalue_adjusted[name]
-            audited[name] = _audit_one(
-                rows, name, role, values, tests.results[name], adjusted, plan, rng.spawn(1)[0]
+        # Where there is one feature only, its own loops are what can be shared out.
+        inner = replace(plan, n_jobs=plan.n_jobs if len(family) == 1 else None)
+        found = Parallel(n_jobs=plan.n_jobs, return_as="generator")(
+            delayed(_audit_one)(
+                rows, name, role, tests.results[name], tests.pvalue_adjusted[name], inner, child
             )
-            progress(name)
+            for name, child in zip(family, rng.spawn(len(family)), strict=True)
+        )
+        for feature in found:
+            audited[feature.name] = feature
+            progress(feature.name)
     return audited
+
+
+def compare_probes(
+    rows: Evaluated, plan: Plan, rng: np.random.Generator, progress: Callable[[str], None]
+) -> MatchedProbes | None:
+    """Return the matched probes of all features on shared folds; None if there is no feature.
+
+    Parameters
+    ----------
+    rows : Evaluated
+        The data.
+    plan : Plan
+        The settings.
+    rng : Generator
+        Source of folds and shuffles.
+    progress : callable
+        Told when it is done.
+    """
+    features = {**rows.routing, **rows.controls}
+    if not features:
+        return None
+    probes = matched_probes(
+        rows.event,
+        rows.confidence,
+        features,
+        groups=rows.groups,
+        n_shuffles=_TABLE_SHUFFLES,
+        random_state=rng,
+        n_jobs=plan.n_jobs,
+    )
+    progress("matched probes")
+    return probes
 
 
 def _audit_one(
     rows: Evaluated,
     name: str,
     role: str,
-    values: NDArray[Any],
     test: ConditionalCalibrationResult,
     adjusted: float,
     plan: Plan,
     rng: np.random.Generator,
 ) -> FeatureAudit:
+    values = (rows.routing if role == "routing" else rows.controls)[name]
     strata = as_strata(values)
     data = (rows.event, rows.confidence)
     # Quantile bins: the last of fifteen equal-width ones would hold half of all rows.
@@ -149,7 +194,20 @@ def _audit_one(
         random_state=rng,
         n_jobs=plan.n_jobs,
     )
-    verdict, reason = decide(test, adjusted, probe, plan.alpha)
+    control_rng, loss_rng = rng.spawn(2)
+    controls = run_controls(
+        *data,
+        values,
+        rows.groups,
+        test,
+        adjusted,
+        probe,
+        alpha=plan.alpha,
+        extent=plan.controls,
+        rng=control_rng,
+        n_jobs=plan.n_jobs,
+    )
+    verdict, reason = decide(test, adjusted, controls.found)
     low, high = test.gap_interval
     return FeatureAudit(
         name=name,
@@ -168,6 +226,10 @@ def _audit_one(
         matched=matched,
         worst_tertile=worst_tertile_error(*data, strata, random_state=rng),
         probe=probe,
+        grouping_loss=grouping_loss(*data, values, groups=rows.groups, random_state=loss_rng),
+        controls=controls.found,
+        bandwidth=controls.bandwidth,
+        capacity=controls.capacity,
     )
 
 

@@ -9,7 +9,7 @@ address elsewhere is taken out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from sk_arcal._validation import import_optional
 from sk_arcal.audit._records import FeatureAudit
-from sk_arcal.displays import ReliabilityDisplay, RoutingGapDisplay
+from sk_arcal.diagnostics import MatchedProbes
+from sk_arcal.displays import ProbeComparisonDisplay, ReliabilityDisplay, RoutingGapDisplay
 from sk_arcal.displays._base import shorten
 from sk_arcal.displays._gap_numbers import gap_numbers
 
@@ -54,6 +55,15 @@ def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
             audit.event, confidence, n_resamples=0, ax=ax, legend=False
         )
         return inline_svg(figure, prefix=prefix, label=f"Reliability diagram of {name}")
+
+
+def probes_svg(probes: Mapping[str, MatchedProbes], *, prefix: str) -> str:
+    """Draw the probes of several runs side by side."""
+    with _page_style(prefix):
+        n_probes = len(next(iter(probes.values())).scores)
+        figure, (ax,) = _figure([7.5], 1.2 + 0.3 * n_probes)
+        ProbeComparisonDisplay.from_results(list(probes.values()), names=list(probes), ax=ax)
+        return inline_svg(figure, prefix=prefix, label="Change in log loss by probe and run")
 
 
 def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str | None:

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sk_arcal.diagnostics import (
+    BandwidthSensitivity,
+    CapacityControl,
     ConditionalCalibrationResult,
+    GroupingLoss,
     MatchedGaps,
     RoutingProbe,
     WorstGroupResult,
@@ -55,6 +58,27 @@ class ScorecardRow:
 
 
 @dataclass(frozen=True)
+class Control:
+    """One control that an effect has to survive before it counts as a signal.
+
+    One entry of ``FeatureAudit.controls``.
+
+    Attributes
+    ----------
+    name : str
+        "matched confidence", "shuffled twins", "bandwidth" or "capacity".
+    survived : bool or None
+        Whether the effect survived; None where the control was not run.
+    finding : str
+        The numbers behind it, or why it was not run.
+    """
+
+    name: str
+    survived: bool | None
+    finding: str
+
+
+@dataclass(frozen=True)
 class FeatureAudit:
     """Everything the audit found about one feature.
 
@@ -90,6 +114,14 @@ class FeatureAudit:
         Calibration error of the worst tertile beside its null mean.
     probe : RoutingProbe
         The routing kernel against its confidence-only and shuffled twins.
+    grouping_loss : GroupingLoss
+        Brier score that a calibrator could win with the feature.
+    controls : tuple of Control
+        What the verdict rests on, in order.
+    bandwidth : BandwidthSensitivity or None
+        The kernel under several bandwidth rules; None where the control was not run.
+    capacity : CapacityControl or None
+        The network and its twins; None where the control was not run.
     """
 
     name: str
@@ -108,6 +140,10 @@ class FeatureAudit:
     matched: MatchedGaps
     worst_tertile: WorstGroupResult
     probe: RoutingProbe
+    grouping_loss: GroupingLoss
+    controls: tuple[Control, ...] = ()
+    bandwidth: BandwidthSensitivity | None = None
+    capacity: CapacityControl | None = None
 
 
 @dataclass(frozen=True)
@@ -159,4 +195,9 @@ def feature_numbers(feature: FeatureAudit) -> dict[str, Any]:
         "probe_gain_low": probe.gain_low,
         "probe_gain_high": probe.gain_high,
         "probe_pvalue": probe.pvalue,
+        "grouping_loss": feature.grouping_loss.estimate,
+        "grouping_loss_low": feature.grouping_loss.low,
+        "grouping_loss_high": feature.grouping_loss.high,
+        "rms_gap_bound": test.rms_gap_bound,
+        "controls": {control.name: control.survived for control in feature.controls},
     }

@@ -10,6 +10,7 @@ import numpy as np
 
 from sk_arcal._validation import import_optional
 from sk_arcal.audit import _report_words as words
+from sk_arcal.audit._controls import CONTROL_NAMES
 from sk_arcal.audit._figures import gap_svg, reliability_svg
 from sk_arcal.audit._records import FeatureAudit, ScorecardRow
 
@@ -21,7 +22,7 @@ _N_OPENED = 6
 _N_DRAWN = 12
 _N_NAMED = 4
 # What a gap compares unless its row says otherwise.
-_USUAL_CONTRAST = "top minus bottom tertile of routing"
+USUAL_CONTRAST = "top minus bottom tertile of routing"
 
 
 def render_report(audit: RoutingAudit) -> str:
@@ -45,6 +46,24 @@ def render_report(audit: RoutingAudit) -> str:
     ImportError
         If jinja2 or matplotlib is not installed.
     """
+    return render("report.html.j2", _context(audit))
+
+
+def render(template: str, context: dict[str, Any]) -> str:
+    """Fill a template of the package.
+
+    Parameters
+    ----------
+    template : str
+        Name of its file.
+    context : dict
+        What it shows.
+
+    Returns
+    -------
+    page : str
+        HTML.
+    """
     jinja2 = import_optional("jinja2", extra="report", caller="The HTML report")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sk_arcal.audit", "templates"),
@@ -54,7 +73,7 @@ def render_report(audit: RoutingAudit) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    return environment.get_template("report.html.j2").render(_context(audit))
+    return environment.get_template(template).render(context)
 
 
 def _context(audit: RoutingAudit) -> dict[str, Any]:
@@ -86,7 +105,8 @@ def _context(audit: RoutingAudit) -> dict[str, Any]:
         "opened": drawn[:_N_OPENED],
         "folded": drawn[_N_OPENED:],
         "scale": gap_scale(features),
-        "usual_contrast": _USUAL_CONTRAST,
+        "usual_contrast": USUAL_CONTRAST,
+        "control_names": CONTROL_NAMES,
         "components": component_names(features),
         "provenance": provenance_rows(audit),
         "numbers": json.dumps(audit.to_dict(), indent=2, ensure_ascii=False),

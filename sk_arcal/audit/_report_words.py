@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,9 +130,14 @@ def error_sentence(audit: RoutingAudit) -> str:
 
 def verdict_groups(audit: RoutingAudit) -> list[tuple[str, list[FeatureAudit]]]:
     """Sort the routing features by verdict, signals first."""
-    features = [feature for feature in audit.features.values() if feature.role != "control"]
+    return by_verdict(audit.features.values())
+
+
+def by_verdict(features: Iterable[Any]) -> list[tuple[str, list[Any]]]:
+    """Sort the routing features among `features` by verdict, signals first."""
+    routing = [feature for feature in features if feature.role != "control"]
     groups = [
-        (verdict, [feature for feature in features if feature.verdict == verdict])
+        (verdict, [feature for feature in routing if feature.verdict == verdict])
         for verdict in ("signal", "cannot tell", "no signal")
     ]
     return [(verdict, found) for verdict, found in groups if found]

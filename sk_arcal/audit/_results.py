@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sk_arcal._validation import import_optional
 from sk_arcal.audit._records import FeatureAudit, Recommendation, ScorecardRow, feature_numbers
 from sk_arcal.audit._summary import summarise
+from sk_arcal.diagnostics import MatchedProbes
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class RoutingAudit:
         Raw confidences first, then the alternatives.
     features : dict of str to FeatureAudit
         In the order of the columns; controls last.
+    probes : MatchedProbes or None
+        Probes that differ in their feature only; None without features.
     recommendation : Recommendation
         Which calibrator to use, why, and the code.
     checks : tuple of str
@@ -57,6 +60,7 @@ class RoutingAudit:
     mean_confidence: float
     scorecard: tuple[ScorecardRow, ...]
     features: Mapping[str, FeatureAudit]
+    probes: MatchedProbes | None
     recommendation: Recommendation
     checks: tuple[str, ...]
     settings: Mapping[str, Any]
@@ -103,9 +107,9 @@ class RoutingAudit:
         -------
         audit : dict
             Keys `n`, `n_evaluated`, `n_classes`, `accuracy`, `mean_confidence`, `scorecard`,
-            `features`, `recommendation`, `checks`, `settings`, `provenance`.
+            `features`, `probes`, `recommendation`, `checks`, `settings`, `provenance`.
         """
-        return _plain(
+        return plain(
             {
                 "n": self.n,
                 "n_evaluated": self.n_evaluated,
@@ -114,6 +118,7 @@ class RoutingAudit:
                 "mean_confidence": self.mean_confidence,
                 "scorecard": [asdict(row) for row in self.scorecard],
                 "features": {name: feature_numbers(f) for name, f in self.features.items()},
+                "probes": [] if self.probes is None else [asdict(s) for s in self.probes.scores],
                 "recommendation": asdict(self.recommendation),
                 "checks": self.checks,
                 "settings": self.settings,
@@ -156,12 +161,12 @@ class RoutingAudit:
         Path(path).write_text(render_report(self), encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return `value` in the types JSON knows; what is not finite becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

@@ -22,7 +22,7 @@ def summarise(audit: RoutingAudit) -> str:
         blocks.append(_verdicts(audit))
     blocks += [_scorecard(audit), _recommendation(audit)]
     if audit.checks:
-        blocks.append("Data checks\n" + "\n".join(_bullet(check) for check in audit.checks))
+        blocks.append("Data checks\n" + "\n".join(bullet(check) for check in audit.checks))
     return "\n\n".join(blocks)
 
 
@@ -33,7 +33,7 @@ def _headline(audit: RoutingAudit) -> str:
     error = np.sqrt(audit.accuracy * (1 - audit.accuracy) / audit.n_evaluated)
     word = "over-confident" if excess > 0 else "under-confident"
     level = f"{word} by {abs(excess):.1%}" if abs(excess) > 2 * error else "right on average"
-    return _wrap(
+    return wrap(
         f"{rows}, {audit.n_classes} classes. The event happened in {audit.accuracy:.1%} of them at "
         f"a mean confidence of {audit.mean_confidence:.1%}: {level}."
     )
@@ -64,9 +64,9 @@ def _verdict(feature: FeatureAudit, width: int) -> list[str]:
     )
     return [
         f"  {feature.name:<{width}}  {what.upper()}{role}",
-        _wrap(numbers, indent=6),
-        _wrap(worst, indent=6),
-        _wrap(feature.reason, indent=6),
+        wrap(numbers, indent=6),
+        wrap(worst, indent=6),
+        wrap(feature.reason, indent=6),
     ]
 
 
@@ -91,13 +91,15 @@ def _score_line(row: ScorecardRow, width: int) -> str:
 def _recommendation(audit: RoutingAudit) -> str:
     choice = audit.recommendation
     code = textwrap.indent(choice.code, "    ")
-    return f"Use: {choice.calibrator}\n{_wrap(choice.reason, indent=2)}\n\n{code}"
+    return f"Use: {choice.calibrator}\n{wrap(choice.reason, indent=2)}\n\n{code}"
 
 
-def _bullet(sentence: str) -> str:
+def bullet(sentence: str) -> str:
+    """Return a sentence as an item of a list."""
     return textwrap.fill(sentence, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
 
 
-def _wrap(sentence: str, indent: int = 0) -> str:
+def wrap(sentence: str, indent: int = 0) -> str:
+    """Break a sentence into lines of the summary."""
     space = " " * indent
     return textwrap.fill(sentence, _WIDTH, initial_indent=space, subsequent_indent=space)
