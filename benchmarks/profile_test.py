@@ -30,8 +30,7 @@ from scipy import special
 from benchmarks import scenarios
 from benchmarks._rst import publish, simple_table
 from benchmarks.scenarios import Array, Simulation
-from sk_arcal.diagnostics import conditional_calibration_tests
-from sk_arcal.diagnostics._profile_test import routing_profile_test
+from sk_arcal.diagnostics import conditional_calibration_tests, routing_profile_test
 
 N_COLUMNS = 12
 CORRELATION = 0.5

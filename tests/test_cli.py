@@ -24,9 +24,9 @@ FEATURE_KEYS = {"verdict", "pvalue", "pvalue_adjusted", "min_detectable_gap", "e
 def predictions(tmp_path_factory):
     """A csv in which the load knows something and the noise does not."""
     rng = np.random.default_rng(3)
-    n = 800
-    logit, load = rng.normal(1.0, 1.0, n), rng.normal(size=n)
-    right = rng.random(n) < 1 / (1 + np.exp(-logit - 1.2 * load))
+    n = 400
+    logit, load = rng.normal(0.5, 1.0, n), rng.normal(size=n)
+    right = rng.random(n) < 1 / (1 + np.exp(-logit - 2.5 * load))
     path = tmp_path_factory.mktemp("cli") / "predictions.csv"
     pd.DataFrame(
         {
@@ -165,7 +165,7 @@ def test_audit_prints_the_mapping_then_the_verdicts_and_writes_both_files(
     code = cli.main(["audit", str(predictions), *options])
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
-    assert out.startswith("predictions.csv: 800 rows\n  outcome     `correct` is 1\n")
+    assert out.startswith("predictions.csv: 400 rows\n  outcome     `correct` is 1\n")
     assert out.index("routing     load, noise") < out.casefold().index("signal")
     assert f"Report written to {report}" in out
     assert report.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
@@ -182,6 +182,82 @@ def test_quiet_audit_prints_the_verdicts_only(predictions, capsys):
     out = capsys.readouterr().out
     assert "outcome" not in out.splitlines()[0]
     assert "load" in out
+
+
+# --- several files -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two small runs under the same name in two folders, and one under another name."""
+    folder = tmp_path_factory.mktemp("runs")
+    paths = [folder / "one" / "seed_0.csv", folder / "two" / "seed_0.csv", folder / "seed_1.csv"]
+    for k, path in enumerate(paths):
+        rng = np.random.default_rng(k)
+        logit = rng.normal(size=80)
+        path.parent.mkdir(exist_ok=True)
+        pd.DataFrame(
+            {
+                "correct": (rng.random(80) < 1 / (1 + np.exp(-2 * logit))).astype(int),
+                "confidence": 1 / (1 + np.exp(-logit)),
+                "load": rng.normal(size=80),
+            }
+        ).to_csv(path, index=False)
+    return paths
+
+
+def audit_files(capsys, *arguments):
+    code = cli.main(["audit", *map(str, arguments), "--routing", "load"])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    return out
+
+
+def test_several_files_are_runs_named_by_their_stems(runs, tmp_path, capsys):
+    report, numbers = tmp_path / "r.html", tmp_path / "r.json"
+    out = audit_files(capsys, runs[0], runs[2], "--report", report, "--json", numbers)
+    assert out.startswith("seed_0.csv: 80 rows\n")
+    assert "2 runs (seed_0, seed_1) on the same 80 items." in out
+    assert f"Report written to {report}" in out
+    assert "Routing audit of 2 runs" in report.read_text(encoding="utf-8")
+    found = json.loads(numbers.read_text())
+    assert list(found["runs"]) == ["seed_0", "seed_1"]
+    assert found["features"]["load"]["verdict"] != "signal"
+    assert found["settings"]["controls"] == "candidates"
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(runs, tmp_path, capsys):
+    numbers = tmp_path / "r.json"
+    options = ["--quiet", "--controls", "all", "--json", numbers]
+    audit_files(capsys, *runs[:2], *options)
+    found = json.loads(numbers.read_text())
+    assert list(found["runs"]) == [str(path) for path in runs[:2]]
+    assert found["settings"]["controls"] == "all"
+
+
+def test_join_is_refused_beside_several_files(runs, capsys):
+    message = refused(capsys, "audit", runs[0], runs[2], "--join", runs[1])
+    assert "--join adds columns to one file" in message
+
+
+def test_same_file_twice_is_refused(runs, capsys):
+    assert "A file is given twice" in refused(capsys, "audit", runs[0], runs[2], runs[0])
+
+
+def test_output_never_overwrites_any_of_several_files(runs, capsys):
+    message = refused(capsys, "audit", runs[0], runs[2], "--json", runs[2])
+    assert "overwrite an input" in message
+
+
+def test_runs_of_different_length_are_refused(runs, tmp_path, capsys):
+    short = write(tmp_path, GOOD, "short.csv")
+    assert "the same items in the same order" in refused(capsys, "audit", runs[0], short, "--quiet")
+
+
+def test_unknown_extent_of_controls_is_refused(runs, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["audit", str(runs[0]), "--controls", "some"])
+    assert "invalid choice: 'some'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ from sk_arcal.diagnostics import (
 CONTROL_NAMES = ("matched confidence", "shuffled twins", "bandwidth", "capacity")
 EXTENTS = ("candidates", "all")
 _NOT_NEEDED = "not run: an earlier control has failed"
+_NO_ANSWER = "not run: the question has no answer"
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,17 @@ def run_controls(
     """
     bandwidth_rng, capacity_rng = rng.spawn(2)
     shared: dict[str, Any] = {"groups": groups, "n_jobs": n_jobs}
+    why_not = _NOT_NEEDED if test.identifiable else _NO_ANSWER
     found = [_matched(test, adjusted, alpha), _shuffled(probe, alpha)]
     bandwidth = capacity = None
     if test.identifiable and _goes_on(found, extent):
         bandwidth = bandwidth_sensitivity(
             event, confidence, values, random_state=bandwidth_rng, **shared
         )
-    found.append(_bandwidth(bandwidth))
+    found.append(_bandwidth(bandwidth, why_not))
     if test.identifiable and _goes_on(found, extent) and find_spec("torch") is not None:
         capacity = capacity_control(event, confidence, values, random_state=capacity_rng, **shared)
-    found.append(_capacity(capacity))
+    found.append(_capacity(capacity, why_not))
     return Controls(tuple(found), bandwidth, capacity)
 
 
@@ -134,9 +136,9 @@ def _shuffled(probe: RoutingProbe, alpha: float) -> Control:
     return Control(CONTROL_NAMES[1], bool(probe.pvalue <= alpha), finding)
 
 
-def _bandwidth(found: BandwidthSensitivity | None) -> Control:
+def _bandwidth(found: BandwidthSensitivity | None, why_not: str) -> Control:
     if found is None:
-        return Control(CONTROL_NAMES[2], None, _NOT_NEEDED)
+        return Control(CONTROL_NAMES[2], None, why_not)
     changes = [1000 * rule.log_loss_difference.estimate for rule in found.rules if not rule.leaks]
     finding = (
         f"change in log loss {min(changes):+.2f} to {max(changes):+.2f} nats per 1000 rows over "
@@ -145,9 +147,9 @@ def _bandwidth(found: BandwidthSensitivity | None) -> Control:
     return Control(CONTROL_NAMES[2], found.gain_survives, finding)
 
 
-def _capacity(found: CapacityControl | None) -> Control:
+def _capacity(found: CapacityControl | None, why_not: str) -> Control:
     if found is None:
-        missing = "not run: it needs torch" if find_spec("torch") is None else _NOT_NEEDED
+        missing = "not run: it needs torch" if find_spec("torch") is None else why_not
         return Control(CONTROL_NAMES[3], None, missing)
     finding = (
         f"gain {1000 * found.gain['confidence only'].estimate:+.2f} nats per 1000 rows over the "

@@ -59,11 +59,22 @@ def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
 
 def probes_svg(probes: Mapping[str, MatchedProbes], *, prefix: str) -> str:
     """Draw the probes of several runs side by side."""
+    names = [score.name for score in next(iter(probes.values())).scores]
+    aliases = _aliases(names)
+    drawn = [_renamed(found, aliases) for found in probes.values()]
+    runs = _aliases(probes)
     with _page_style(prefix):
-        n_probes = len(next(iter(probes.values())).scores)
-        figure, (ax,) = _figure([7.5], 1.2 + 0.3 * n_probes)
-        ProbeComparisonDisplay.from_results(list(probes.values()), names=list(probes), ax=ax)
-        return inline_svg(figure, prefix=prefix, label="Change in log loss by probe and run")
+        figure, (ax,) = _figure([7.5], 1.2 + 0.3 * len(names))
+        ProbeComparisonDisplay.from_results(
+            drawn, names=[runs.get(name, name) for name in probes], ax=ax
+        )
+        svg = inline_svg(figure, prefix=prefix, label="Change in log loss by probe and run")
+    return _with_names(svg, aliases)
+
+
+def _renamed(probes: MatchedProbes, aliases: Mapping[str, str]) -> MatchedProbes:
+    scores = tuple(replace(s, name=aliases.get(s.name, s.name)) for s in probes.scores)
+    return replace(probes, scores=scores)
 
 
 def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str | None:
@@ -87,9 +98,7 @@ def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str |
         strata = tuple(aliases.get(name, name) for name in numbers.strata)
         RoutingGapDisplay(replace(numbers, strata=strata)).plot(panels)
         svg = inline_svg(figure, prefix=prefix, label=label)
-    for name, alias in aliases.items():
-        svg = svg.replace(f">{alias}<", f">{_escape(shorten(name))}<")
-    return svg
+    return _with_names(svg, aliases)
 
 
 def _aliases(names: Iterable[str]) -> dict[str, str]:
@@ -98,6 +107,12 @@ def _aliases(names: Iterable[str]) -> dict[str, str]:
     The page has the fonts of its reader, so the names themselves are put in afterwards.
     """
     return {name: f"\N{SECTION SIGN}{i}" for i, name in enumerate(names) if not name.isascii()}
+
+
+def _with_names(svg: str, aliases: Mapping[str, str]) -> str:
+    for name, alias in aliases.items():
+        svg = svg.replace(f">{alias}<", f">{_escape(shorten(name))}<")
+    return svg
 
 
 def inline_svg(figure: Any, *, prefix: str, label: str) -> str:

@@ -9,6 +9,9 @@ from sk_arcal.audit._summary import bullet, wrap
 if TYPE_CHECKING:
     from sk_arcal.audit._runs_records import RunsAudit, RunsFeatureAudit
 
+# Longest name of a run that leaves room for the other columns.
+_LONGEST = 36
+
 
 def summarise_runs(audit: RunsAudit) -> str:
     """Return the whole summary, at most 100 characters a line."""
@@ -53,12 +56,17 @@ def _verdict(feature: RunsFeatureAudit, width: int, min_runs: int) -> list[str]:
 
 
 def _calibration(audit: RunsAudit) -> str:
-    width = max(len("run"), *(len(name) for name in audit.runs))
+    width = min(_LONGEST, max(len("run"), *(len(name) for name in audit.runs)))
     head = f"  {'run':<{width}}  accuracy  confidence      ECE    floor  recommended"
     rows = [
-        f"  {name:<{width}}  {run.accuracy:>8.1%}  {run.mean_confidence:>10.1%}  "
+        f"  {_cut(name):<{width}}  {run.accuracy:>8.1%}  {run.mean_confidence:>10.1%}  "
         f"{run.scorecard[0].ece:>7.2%}  {run.scorecard[0].ece_floor:>7.2%}  "
         f"{run.recommendation.calibrator}"
         for name, run in audit.runs.items()
     ]
     return "\n".join(["Calibration, run by run", head, *rows])
+
+
+def _cut(name: str) -> str:
+    """Keep the end of a long name, where runs differ: seeds and files stand last."""
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"

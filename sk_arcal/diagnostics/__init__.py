@@ -8,6 +8,7 @@ from sk_arcal.diagnostics._checkpoints import (
     CheckpointProfile,
     checkpoint_profile,
 )
+from sk_arcal.diagnostics._conditional_cells import ConditionalCells
 from sk_arcal.diagnostics._conditional_test import (
     conditional_calibration_test,
     conditional_calibration_tests,
@@ -39,6 +40,7 @@ __all__ = [
     "ConditionalCalibrationResult",
     "ConditionalCalibrationRuns",
     "ConditionalCalibrationTests",
+    "ConditionalCells",
     "Difference",
     "GroupingLoss",
     "MatchedGaps",

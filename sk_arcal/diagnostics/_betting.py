@@ -79,10 +79,15 @@ class BettingTest:
     not bet on. The past is fitted anew after 25 rows, later after a tenth of the rows seen and
     at the latest after 500, so that one block of many rows gives what many single rows give.
 
+    The game is fair up to a product of two errors, that of the event rate and that of the mean
+    stake at one confidence, both learned from the window. New rows renew these errors, and they
+    cancel; what does not is a bend of both inside one bin of confidence, the more so the longer
+    the stream.
+
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_arcal.diagnostics._betting import BettingTest
+    >>> from sk_arcal.diagnostics import BettingTest
     >>> rng = np.random.default_rng(0)
     >>> confidence, routing = rng.uniform(0.5, 1, 3000), rng.normal(size=3000)
     >>> right = rng.random(3000) < confidence - 0.1 + 0.08 * np.sign(routing)

@@ -189,7 +189,7 @@ def grouping_loss(
     >>> data = make_routing_data(10_000, effect="linear", strength=0.1, random_state=0)
     >>> loss = grouping_loss(data.y, data.confidence, data.routing[:, 0])
     >>> truth = ((data.probability - data.calibrated) ** 2).mean()
-    >>> loss.low < truth < loss.high
+    >>> bool(loss.low < truth < loss.high)
     True
     """
     event = check_events(y_true)

@@ -6,13 +6,12 @@ import re
 import sys
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sk_arcal.audit import FeatureAudit, Recommendation, RoutingAudit, ScorecardRow
+from sk_arcal.audit import Control, FeatureAudit, Recommendation, RoutingAudit, ScorecardRow
 from sk_arcal.audit import _report_words as words
 from sk_arcal.audit._figures import gap_svg
 from sk_arcal.audit._report import gap_scale, list_names, render_report, strongest_first
@@ -20,7 +19,9 @@ from sk_arcal.datasets import make_routing_data
 from sk_arcal.diagnostics import (
     RoutingProbe,
     conditional_calibration_tests,
+    grouping_loss,
     matched_confidence_gaps,
+    matched_probes,
     worst_tertile_error,
 )
 from sk_arcal.metrics import (
@@ -33,41 +34,6 @@ from sk_arcal.metrics import (
 
 HOSTILE = "<script>alert(1)</script>"
 QUOTED = "\"onload='alert(2)' & {{ 7 * 7 }} $x$ </style>"
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text, and complains about tags that do not match."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.open, self.text = Counter(), [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def values(self, name):
-        return [value for _, key, value in self.attributes if key == name]
-
-    @property
-    def words(self):
-        return " ".join(" ".join(self.text).split())
 
 
 def scorecard_row(name, event, confidence):
@@ -114,6 +80,13 @@ def feature_audit(name, verdict, values, data, test, adjusted):
         matched=matched,
         worst_tertile=worst_tertile_error(data.y, data.confidence, rank, **options),
         probe=RoutingProbe(0.004, 0.001, 0.007, np.array([-0.001, 0.0005]), 0.33, 800),
+        grouping_loss=grouping_loss(data.y, data.confidence, values, random_state=0),
+        controls=(
+            Control("matched confidence", True, f"p = 0.01 of {name}"),
+            Control("shuffled twins", False, "gain +4.00, p = 0.33"),
+            Control("bandwidth", None, "not run: an earlier control has failed"),
+            Control("capacity", None, "not run: it needs torch"),
+        ),
     )
 
 
@@ -146,6 +119,9 @@ def audit():
         mean_confidence=float(data.confidence.mean()),
         scorecard=tuple(scorecard_row(name, data.y, score) for name, score in scores.items()),
         features=features,
+        probes=matched_probes(
+            data.y, data.confidence, routing, n_shuffles=1, n_resamples=20, random_state=0
+        ),
         recommendation=Recommendation(
             "routing kernel", "It does best.", "calibrator = Kernel(a <b>).fit(X, y)\nproba = 1"
         ),
@@ -165,8 +141,8 @@ def text(audit):
 
 
 @pytest.fixture(scope="module")
-def page(text):
-    return Page(text)
+def page(text, parse_page):
+    return parse_page(text)
 
 
 # --- stands alone --------------------------------------------------------------------------------
@@ -245,13 +221,13 @@ def test_every_feature_has_verdict_reason_and_figure(audit, page):
     # two reliability diagrams: before and after
     assert page.tags["figure"] == len(audit.features) + 2
     chips = [value for value in page.values("class") if value and value.startswith("chip")]
-    # lead, verdict table, card and table of sizes
-    assert len(chips) == 3 + 3 * len(audit.features)
+    # lead; verdict table, card, table of sizes and four controls
+    assert len(chips) == 3 + (3 + 4) * len(audit.features)
 
 
-def test_raw_recommendation_needs_one_reliability_diagram_only(audit):
+def test_raw_recommendation_needs_one_reliability_diagram_only(audit, parse_page):
     kept = replace(audit, recommendation=Recommendation("raw", "It is fine.", "# keep"))
-    page = Page(render_report(replace(kept, features={})))
+    page = parse_page(render_report(replace(kept, features={})))
     assert page.tags["figure"] == 1
 
 
@@ -300,7 +276,7 @@ def test_tables_have_captions_and_headers(page):
     assert scopes["col"] > 0
 
 
-def test_features_beyond_the_sixth_are_folded(audit, monkeypatch):
+def test_features_beyond_the_sixth_are_folded(audit, monkeypatch, parse_page):
     monkeypatch.setattr("sk_arcal.audit._report._N_DRAWN", 2)
     feature, values = audit.features["depth"], audit.routing["depth"]
     names = [f"feature {k:02d}" for k in range(9)]
@@ -309,7 +285,7 @@ def test_features_beyond_the_sixth_are_folded(audit, monkeypatch):
         features={name: replace(feature, name=name) for name in names},
         routing=dict.fromkeys(names, values),
     )
-    page = Page(render_report(many))
+    page = parse_page(render_report(many))
     assert page.values("class").count("feature") == 9
     assert page.tags["details"] == 3 + 1
     drawn = [value for value in page.values("aria-label") if value.startswith("Gap at")]
@@ -317,13 +293,13 @@ def test_features_beyond_the_sixth_are_folded(audit, monkeypatch):
     assert "feature 03 and 5 more" in page.words
 
 
-def test_audit_without_features_says_so(audit):
-    page = Page(render_report(replace(audit, features={}, routing={})))
+def test_audit_without_features_says_so(audit, parse_page):
+    page = parse_page(render_report(replace(audit, features={}, routing={})))
     assert "No routing feature was given." in page.words
     assert "Routing gap at equal confidence" not in page.words
 
 
-def test_feature_that_cannot_be_tested_is_shown(audit):
+def test_feature_that_cannot_be_tested_is_shown(audit, parse_page):
     nan = float("nan")
     feature = audit.features["depth"]
     test = replace(
@@ -335,18 +311,18 @@ def test_feature_that_cannot_be_tested_is_shown(audit):
         gap_high=nan, min_detectable_gap=nan, test=test,
         probe=replace(feature.probe, shuffled_gains=np.array([])),
     )  # fmt: skip
-    page = Page(render_report(replace(audit, features={"depth": untested})))
+    page = parse_page(render_report(replace(audit, features={"depth": untested})))
     assert not re.search(r"\bnan\b", page.words.lower())
 
 
-def test_feature_without_an_answer_has_no_picture(audit):
+def test_feature_without_an_answer_has_no_picture(audit, parse_page):
     feature = audit.features["depth"]
     silent = replace(feature, test=replace(feature.test, identifiable=False))
-    page = Page(render_report(replace(audit, features={"depth": silent})))
+    page = parse_page(render_report(replace(audit, features={"depth": silent})))
     assert page.tags["figure"] == 2
 
 
-def test_few_rows_have_no_gap_picture(audit):
+def test_few_rows_have_no_gap_picture(audit, parse_page):
     few = replace(
         audit,
         n_evaluated=20,
@@ -355,7 +331,7 @@ def test_few_rows_have_no_gap_picture(audit):
         calibrated={name: values[:20] for name, values in audit.calibrated.items()},
         routing={name: values[:20] for name, values in audit.routing.items()},
     )
-    assert Page(render_report(few)).tags["figure"] == 2
+    assert parse_page(render_report(few)).tags["figure"] == 2
 
 
 def test_level_names_in_any_script_reach_the_picture(audit):
@@ -428,3 +404,22 @@ def test_scale_covers_all_intervals(audit):
     features = audit.features.values()
     scale = gap_scale(features)
     assert all(max(abs(f.gap_low), abs(f.gap_high), f.delta) <= scale for f in features)
+
+
+# --- controls and probes -------------------------------------------------------------------------
+
+
+def test_every_control_stands_beside_its_finding(audit, page):
+    shown = page.words[page.words.index("What an effect has to survive") :]
+    outcomes = {True: "survives", False: "fails", None: "not run"}
+    for feature in audit.features.values():
+        for control in feature.controls:
+            finding = " ".join(f"{outcomes[control.survived]} {control.finding}".split())
+            assert finding in shown
+
+
+def test_every_probe_and_the_grouping_loss_are_there(audit, page):
+    for score in audit.probes.scores:
+        assert " ".join(score.name.split()) in page.words
+    loss = audit.features["depth"].grouping_loss
+    assert words.decimal(1000 * loss.estimate, 2) in page.words

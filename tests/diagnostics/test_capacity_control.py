@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from sk_arcal.datasets import make_routing_data
-from sk_arcal.diagnostics._capacity_control import ARMS, FULL, LOGISTIC, capacity_control
+from sk_arcal.diagnostics import capacity_control
+from sk_arcal.diagnostics._capacity_control import ARMS, FULL, LOGISTIC
 
 pytest.importorskip("torch")
 pytest.importorskip("skorch")

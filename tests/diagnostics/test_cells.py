@@ -64,7 +64,7 @@ def test_pvalue_is_that_of_all_arrangements_of_one_bin(make_table):
 
 
 def test_statistic_of_groups_by_a_plain_loop(make_rows, make_table):
-    table = make_table(*make_rows(400, effect=0.5), groups=np.arange(400) // 5)
+    table = make_table(*make_rows(1200, effect=0.5), groups=np.arange(1200) // 5)
     outcomes, feature = table.outcomes, table.features[0]
     largest = 0.0
     for b in range(outcomes.n_bins):
@@ -74,8 +74,8 @@ def test_statistic_of_groups_by_a_plain_loop(make_rows, make_table):
         residual = outcomes.detrended(events[:, None], b)[:, 0]
         for k in range(3):
             terms = outcomes.detrended(indicators[:, [k]], b)[:, 0] * residual
-            of_group = [terms[outcomes.groups[rows] == g].sum() for g in range(80)]
-            if indicators[:, k].sum() * min(events.mean(), 1 - events.mean()) >= 2:
+            of_group = [terms[outcomes.groups[rows] == g].sum() for g in range(240)]
+            if indicators[:, k].sum() * min(events.mean(), 1 - events.mean()) >= 8:
                 score = terms.sum() / np.sqrt(np.sum(np.square(of_group)))
                 largest = max(largest, abs(score))
     assert cells(table)[0].statistic == pytest.approx(largest)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sk_arcal.datasets import make_routing_data
+from sk_arcal.diagnostics import grouping_loss
 from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
 from sk_arcal.diagnostics._conditional._routing_input import read_routing
 from sk_arcal.diagnostics._conditional._routing_patterns import explained, routing_patterns
-from sk_arcal.diagnostics._grouping_loss import grouping_loss
 
 
 def rows(n=2000, **settings):

@@ -11,7 +11,11 @@ from sklearn.cluster import DBSCAN
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeRegressor
 
-from sk_arcal.diagnostics import conditional_calibration_test, conditional_calibration_tests
+from sk_arcal.diagnostics import (
+    conditional_calibration_test,
+    conditional_calibration_tests,
+    routing_profile_test,
+)
 from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
 from sk_arcal.diagnostics._profile._held_out import fit_part, merged_pvalue
 from sk_arcal.diagnostics._profile._joint_draws import joint_sums
@@ -19,7 +23,6 @@ from sk_arcal.diagnostics._profile._joint_test import kind_statistics, smallest_
 from sk_arcal.diagnostics._profile._learners import ridge
 from sk_arcal.diagnostics._profile._profile_answer import read_rows
 from sk_arcal.diagnostics._profile._profile_columns import profile_columns
-from sk_arcal.diagnostics._profile_test import routing_profile_test
 
 QUICK = {"n_resamples": 199, "random_state": 0}
 

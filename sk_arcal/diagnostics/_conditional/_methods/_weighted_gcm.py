@@ -14,7 +14,17 @@ null law of T is that of the largest of normals with the correlations of R, whic
 multiplier bootstrap of the latter with normal multipliers, drawn directly. With groups R is
 summed over each group first.
 
+Measured at level 5 %, n = 2500 (A7: 5000), scenarios as in `benchmarks.scenarios`, with
+``python -m benchmarks.conditional_test_level_and_power --tests weighted_gcm --n-jobs 2`` and
+``--parts level --replicates 200`` (+/- 3 points), ``--parts power --replicates 100`` (+/- 10):
+
+    true nulls rejected, %  N1 6.5 N2 2.5 N3 5.5 N4 2.0 N5 6.0 N6 2.5 N7 7.0 N8 4.5
+                            N9 7.0 N10 3.0 N11 6.0 N12 74.5 N13 5.0 N14 5.0 N15 8.0
+    effects found, %        A1 85 A2 88 A3 81 A4 13 A5 83 A6 51 A7 17 A8 30 A9 25
+                            A10 23 A11 63
+
 The level rests on both regressions being good everywhere: what they miss is multiplied and summed.
+It is lost in N12, where the routing follows a calibration curve that bends more than the spline.
 """
 
 import numpy as np
@@ -28,7 +38,8 @@ from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 FloatArray = NDArray[np.float64]
 
 _TINY = 1e-12
-# Where the weights change sign, in ranks of the confidence.
+# Where the weights change sign, in ranks of the confidence. Of none, one, two and three places, and
+# of signs estimated on a third of the rows, one place kept the level and found most.
 _TURNS = (0.5,)
 
 
