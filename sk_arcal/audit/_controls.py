@@ -110,10 +110,22 @@ def run_controls(
             event, confidence, values, random_state=bandwidth_rng, **shared
         )
     found.append(_bandwidth(bandwidth, why_not))
-    if test.identifiable and _goes_on(found, extent) and find_spec("torch") is not None:
-        capacity = capacity_control(event, confidence, values, random_state=capacity_rng, **shared)
+    if test.identifiable and _goes_on(found, extent):
+        if _has_torch():
+            capacity = capacity_control(
+                event, confidence, values, random_state=capacity_rng, **shared
+            )
+        else:
+            why_not = "not run: it needs torch"
     found.append(_capacity(capacity, why_not))
     return Controls(tuple(found), bandwidth, capacity)
+
+
+def _has_torch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _goes_on(found: Sequence[Control], extent: str) -> bool:
@@ -149,8 +161,7 @@ def _bandwidth(found: BandwidthSensitivity | None, why_not: str) -> Control:
 
 def _capacity(found: CapacityControl | None, why_not: str) -> Control:
     if found is None:
-        missing = "not run: it needs torch" if find_spec("torch") is None else why_not
-        return Control(CONTROL_NAMES[3], None, missing)
+        return Control(CONTROL_NAMES[3], None, why_not)
     finding = (
         f"gain {1000 * found.gain['confidence only'].estimate:+.2f} nats per 1000 rows over the "
         f"network without it, {1000 * found.gain['shuffled profile'].estimate:+.2f} over the "

@@ -61,7 +61,7 @@ class ScorecardRow:
 class Control:
     """One control that an effect has to survive before it counts as a signal.
 
-    One entry of ``FeatureAudit.controls``.
+    One entry of ``FeatureAudit.controls``, in what :func:`routing_audit` returns.
 
     Attributes
     ----------

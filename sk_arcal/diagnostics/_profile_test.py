@@ -108,6 +108,15 @@ def routing_profile_test(
     With a learner the score is fixed before the held-out outcomes are seen. Splits depend on one
     another; their p-values are merged by Cauchy's rule [2]_.
 
+    Measured by ``python -m benchmarks.profile_test`` on twelve correlated columns, 2500 rows, level
+    5 %. Without an effect (calibrated, overconfident and wavy calibration curves, columns
+    correlated .95 with the confidence or following its miscalibration, rare errors, clusters) the
+    test of all terms rejected in 2.5 to 5.5 % of 200 data sets of each kind, "linear" in 1.7 to
+    8.3 % of 60 (± 7 points). Power in %, of all terms (200 data sets), of the smallest adjusted
+    p-value of the columns and of "linear" (60 data sets, ± 13 points): one column 68, 57, 17; the
+    mean of all 84, 77, 33; all with alternating signs 59, 15, 45; two columns on the same side or
+    not 86, 5, 25; their product 70, 10, 28; a sign that flips with the confidence 80, 53, 55.
+
     A large p-value says little by itself: with a learner, `splits` hold intervals of the gap
     between rows of high and low learned score.
 

@@ -121,9 +121,9 @@ class PowerCurveDisplay:
 
         Parameters
         ----------
-        result : ConditionalCalibrationResult, mapping of str to such, \
-ConditionalCalibrationTests or ConditionalCalibrationRuns
-            Of :func:`sk_arcal.diagnostics.conditional_calibration_test` and its kin; of several
+        result : ConditionalCalibrationResult, mapping of str to such, or result of many
+            Of :func:`sk_arcal.diagnostics.conditional_calibration_test`, of its kin for several
+            features or several runs, or named results of it; of several
             runs the curves are those of the mean gap. Features whose question has no answer get
             no curve.
         multiples : sequence of float, default=(1,)

@@ -18,7 +18,7 @@ CHINESE = "专家负载"
 
 
 @pytest.fixture(scope="module")
-def audit(strong_effect):
+def audit():
     """Three classes and groups; two runs and four features, most with names that do harm."""
     tables = {}
     rng = np.random.default_rng(0)
