@@ -129,7 +129,7 @@ def test_bad_input_shows_no_traceback_in_a_shell(tmp_path):
 
 
 def test_fault_of_our_own_shows_its_traceback(monkeypatch, tmp_path):
-    def broken(_):
+    def broken(*_):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(cli, "_read_file", broken)

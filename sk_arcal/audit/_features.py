@@ -27,8 +27,8 @@ from sk_arcal.diagnostics import (
 
 _MAX_LEVELS = 12
 _ROWS_PER_BIN = 30
-# Of the table of probes; each feature's own control has `n_shuffles`.
-_TABLE_SHUFFLES = 2
+# Of the table of probes, where each feature has a line; its own control has `n_shuffles`.
+_TABLE_SHUFFLES, _TABLE_RESAMPLES = 1, 50
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ def compare_probes(
         features,
         groups=rows.groups,
         n_shuffles=_TABLE_SHUFFLES,
+        n_resamples=_TABLE_RESAMPLES,
         random_state=rng,
         n_jobs=plan.n_jobs,
     )

@@ -177,6 +177,13 @@ def grouping_loss(
     part. The interval inverts tests of the squared length of a normal vector, in which zero is
     covered as often as other values.
 
+    In 400 runs of ``python -m benchmarks.interval_coverage --intervals grouping --replicates 400``
+    at 2 500 and 10 000 rows, correlations of routing and confidence 0, 0.5 and 0.9, and
+    strengths of 0.03 and 0.1, the 95 % interval held the truth of
+    :func:`~sk_arcal.datasets.make_routing_data` in 92 to 98 % of the runs for all effects but
+    "one_bin", where at strength 0.1 it fell to 88 % and 52 %. The estimate found 89 to 96 % of a
+    step of 0.1, 95 to 99 % of a line of 0.1, and 24 to 35 % of 0.1 in one bin.
+
     References
     ----------
     .. [1] A. Perez-Lebel, M. Le Morvan and G. Varoquaux. "Beyond calibration: estimating the

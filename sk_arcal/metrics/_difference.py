@@ -170,6 +170,14 @@ def calibration_error_difference(
     Exchanging the predictions changes the sign and mirrors the interval; equal predictions have
     the interval [0, 0].
 
+    Coverage of the 95 % interval, 300 runs of ``python -m benchmarks.interval_coverage
+    --intervals difference --replicates 300`` at 2 500 and 10 000 rows: 94 to 98 % of a prediction
+    with an error of 4 % against its fitted temperature or against the truth, 91 to 96 % of two
+    that are both off by several points. **It is too wide where both predictions are
+    close to calibrated**, 98 to 100 %, because no data can tell gaps of half their noise from none;
+    and it was too narrow, 91 %, for two overconfident predictions of which one exaggerates the
+    other, at 2 500 rows.
+
     References
     ----------
     .. [1] B. Efron and C. Morris. "Stein's estimation rule and its competitors, an empirical

@@ -15,8 +15,8 @@ COVERED = [name for name in CASES["grouping"] if name.startswith(("none", "step"
 @pytest.mark.parametrize("name", COVERED)
 def test_interval_covers(name, n):
     runs = collect("grouping", name, n, N_RUNS, n_jobs=2)
-    # 93 to 97 %, and two Monte-Carlo errors; a step of 0.1 loses a tenth of itself at 2500 rows
-    lowest = 0.88 if name.startswith("step 0.1") and n == 2500 else 0.91
+    # 93 to 97 %, and two Monte-Carlo errors; of a step of 0.1 up to a tenth is blurred away
+    lowest = 0.88 if name.startswith("step 0.1") else 0.91
     assert lowest <= coverage(runs) <= 0.985
 
 
