@@ -66,7 +66,7 @@ def bandwidth_sensitivity(
     routing : array-like of shape (n_samples,)
         Routing feature; strings are levels without order.
     multiples : sequence of float, default=(0.25, 0.5, 1, 2, 4)
-        Multiples of Scott's rule, positive and different; one at least from 1/2 to 2.
+        Multiples of Scott's rule, positive and different; one at least from 1 to 4.
     groups : array-like of shape (n_samples,), default=None
         Rows of one group are dependent: they stay in one fold and are resampled together.
     estimator : {"residual", "published"}, default="residual"
@@ -92,7 +92,7 @@ def bandwidth_sensitivity(
     ------
     ValueError
         If lengths differ, a value is missing or not finite, a multiple is not positive or
-        repeats, none lies from 1/2 to 2, there are fewer rows or groups than folds, or an option
+        repeats, none lies from 1 to 4, there are fewer rows or groups than folds, or an option
         is out of range.
     TypeError
         If a value is of the wrong kind.
@@ -179,9 +179,9 @@ def _check_multiples(multiples: Sequence[float]) -> FloatArray:
     values = check_vector(multiples, "multiples")
     if (values <= 0).any() or len(np.unique(values)) < len(values):
         raise ValueError(f"`multiples` must be positive and different; got {list(multiples)}.")
-    if not ((values >= 0.5) & (values <= 2)).any():
+    if not ((values >= 1) & (values <= 4)).any():
         raise ValueError(
-            "`multiples` needs a value from 1/2 to 2, where a gain has to hold; got "
+            "`multiples` needs a value from 1 to 4, where a gain has to hold; got "
             f"{list(multiples)}."
         )
     return values

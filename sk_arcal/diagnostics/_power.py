@@ -137,8 +137,8 @@ def required_rows(
     Notes
     -----
     The standard error is taken to shrink with the square root of the rows, new rows being like
-    the old ones. With x the score |gap| / s at which :func:`detection_power` equals `power`, the
-    answer is :math:`n (x \, s / |\mathrm{gap}|)^2`, rounded up.
+    the old ones. With x the absolute score gap / s at which :func:`detection_power` equals `power`,
+    the answer is :math:`n (x \, s / |\mathrm{gap}|)^2`, rounded up.
 
     Examples
     --------

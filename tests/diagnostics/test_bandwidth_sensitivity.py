@@ -176,7 +176,7 @@ def test_more_rows_than_asked_for_are_thinned():
     [
         ({"multiples": [1, -1]}, ValueError, "`multiples` must be positive"),
         ({"multiples": [1, 1.0]}, ValueError, "`multiples` must be positive and different"),
-        ({"multiples": [0.1, 4]}, ValueError, "`multiples` needs a value from 1/2 to 2"),
+        ({"multiples": [0.1, 8]}, ValueError, "`multiples` needs a value from 1 to 4"),
         ({"multiples": []}, ValueError, "`multiples` is empty"),
         ({"multiples": ["a"]}, TypeError, "`multiples` must hold numbers"),
         ({"routing": np.ones(99)}, ValueError, "`routing` has 99 rows where 100"),
