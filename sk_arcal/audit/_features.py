@@ -1,6 +1,6 @@
 """Audit of the features one by one, after one joint test per family of features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,10 @@ _MAX_LEVELS = 12
 _ROWS_PER_BIN = 30
 # Of the table of probes, where each feature has a line; its own control has `n_shuffles`.
 _TABLE_SHUFFLES, _TABLE_RESAMPLES = 1, 50
+_OTHER_PROBES = (
+    *("raw", "temperature", "Platt", "isotonic", "histogram"),
+    *("confidence only", "pure noise", "pure noise, shuffled"),
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def compare_probes(
     probes = matched_probes(
         rows.event,
         rows.confidence,
-        features,
+        dict(zip(probe_names(list(features)), features.values(), strict=True)),
         groups=rows.groups,
         n_shuffles=_TABLE_SHUFFLES,
         n_resamples=_TABLE_RESAMPLES,
@@ -164,6 +168,18 @@ def compare_probes(
     )
     progress("matched probes")
     return probes
+
+
+def probe_names(names: Sequence[str]) -> list[str]:
+    """Return names that no other probe has; a column may be called "raw", or as another's twin."""
+    taken = {*_OTHER_PROBES, *(f"{name}, shuffled" for name in names)}
+    found: list[str] = []
+    for name in names:
+        while name in taken:
+            name = f"{name} (feature)"
+        taken.add(name)
+        found.append(name)
+    return found
 
 
 def _audit_one(

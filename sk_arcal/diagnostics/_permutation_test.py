@@ -87,10 +87,10 @@ def routing_permutation_test(
     value keeps 5 % there, but rejects 14 % if the calibration curve is wavy (40 % at 10 000 rows)
     and 68 % if the routing also follows that wave (100 % at 10 000 rows).
 
-    *It overlooks many effects.* In brackets, what :func:`conditional_calibration_test` finds: a
-    shift of the outer tertiles by 3 points 71 % (94 %), a U-shape 4 % (79 %), one bad expert of
-    eight 4 % (57 %), a trend among confident rows only (5000 rows) 17 % (46 %), a bad top tenth of
-    the routing 16 % (54 %). With ``statistic="max_gap"`` the shift is found in 12 %.
+    *It overlooks many effects.* In brackets, what :func:`conditional_calibration_test` finds (200
+    data sets): a shift of the outer tertiles by 3 points 71 % (92 %), a U-shape 4 % (76 %), one bad
+    expert of eight 4 % (64 %), a trend among confident rows only (5000 rows) 17 % (46 %), a bad top
+    tenth of the routing 16 % (50 %). With ``statistic="max_gap"`` the shift is found in 12 %.
 
     Parameters
     ----------

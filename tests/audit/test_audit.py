@@ -251,3 +251,20 @@ def test_feature_named_like_a_control_is_kept_beside_it():
     )
     assert audit.features["margin"].role == "routing"
     assert audit.features["margin (built in)"].role == "control"
+
+
+def test_columns_may_be_named_like_a_probe_or_like_the_twin_of_another():
+    data = make_routing_data(300, n_noise_features=3, random_state=0)
+    names = ("depth", "depth, shuffled", "raw", "pure noise")
+    routing = dict(zip(names, data.routing.T, strict=True))
+    audit = routing_audit(
+        data.y,
+        confidence=data.confidence,
+        routing=routing,
+        n_resamples=19,
+        n_shuffles=1,
+        random_state=0,
+    )
+    assert list(audit.features) == list(names)
+    probes = [score.name for score in audit.probes.scores]
+    assert {"depth", "depth, shuffled (feature)", "raw (feature)"} <= set(probes)
