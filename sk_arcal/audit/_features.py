@@ -175,10 +175,11 @@ def probe_names(names: Sequence[str]) -> list[str]:
     taken = {*_OTHER_PROBES, *(f"{name}, shuffled" for name in names)}
     found: list[str] = []
     for name in names:
-        while name in taken:
-            name = f"{name} (feature)"
-        taken.add(name)
-        found.append(name)
+        free = name
+        while free in taken:
+            free = f"{free} (feature)"
+        taken.add(free)
+        found.append(free)
     return found
 
 
