@@ -203,3 +203,22 @@ def test_missing_extra_is_one_sentence_with_the_install_line(caller):
     assert f"needs {package}, which is not installed." in message
     assert message.endswith('pip install "sk-arcal[report]"')
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("package", ["torch", "skorch"])
+def test_capacity_control_says_that_it_needs_the_extra(package):
+    code = f"""
+from sk_arcal.diagnostics import capacity_control
+Absent.find_spec = lambda self, name, path=None, target=None: refuse(name)
+def refuse(name):
+    if name.split(".")[0] == {package!r}:
+        raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+try:
+    capacity_control(y, confidence, routing)
+except ImportError as error:
+    print(error)
+"""
+    assert run_python(BARE_INSTALL + DATA + code) == (
+        f"capacity_control needs {package}, which is not installed. "
+        'Install it with: pip install "sk-arcal[torch]"'
+    )

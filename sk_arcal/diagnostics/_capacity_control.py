@@ -24,8 +24,8 @@ _NETWORKS = {
     "shuffled profile": "shuffled_routing",
 }
 ARMS = (*_NETWORKS, LOGISTIC)
-# A quarter of the epochs of the estimator, in larger batches and longer steps: as much gain at
-# 5000 rows in a tenth of the time. What the mean over the networks smooths needs no judge.
+# Larger batches and longer steps than the estimator's own, for a call per feature of an audit. The
+# mean over the networks and the controls judge what is gained, so no network has to prove itself.
 _SCHEDULE: dict[str, Any] = {
     "batch_size": 1024,
     "learning_rate": 0.03,
@@ -198,14 +198,20 @@ def capacity_control(
 
     Notes
     -----
-    The gain over an arm is the mean over rows of its log loss minus that of the full profile,
-    with mean :math:`\pm 1.96` standard errors, from sums over groups. `survives` asks for
-    :math:`\text{low} > 0` against both controls: two one-sided tests at 2.5 %, both of which
-    have to reject. The two lose alike to the noise of useless columns, which keeps the rule on
-    the safe side where routing says nothing.
+    The gain over an arm is the mean over rows of its log loss minus that of the full profile, its
+    interval :math:`\pm 1.96` standard errors, from sums over groups. `survives` asks for a lower
+    end above zero against both controls: two one-sided tests at 2.5 % that both have to reject.
+    A useless column only adds noise to the full profile, which keeps the rule on the safe side
+    where routing says nothing.
 
-    Networks are trained for at most 60 epochs of 1024-row batches with step size 0.03 and are
-    used as they come; other parameters are the defaults of
+    At 10 000 rows (``pytest -m slow tests/statistical/test_capacity_control.py``) at most one of
+    100 data sets without an effect survives, with one column as with six, and none of 50 in which
+    the event bends with the confidence in a way no line can follow; a step of strength 0.04 of
+    :func:`~sk_arcal.datasets.make_routing_data` survives in at least 97 of 100. The more columns
+    say nothing, the less is seen; more folds see more, at their price.
+
+    Networks are trained for at most 60 epochs of batches of 1024 rows with step size 0.03, and used
+    as they come; other parameters are the defaults of
     :class:`~sk_arcal.calibration.CapacityMatchedMLP`.
 
     References

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sk_arcal.metrics import (
+    calibration_error_difference,
     calibration_error_interval,
     classwise_calibration_error,
     expected_calibration_error,
@@ -30,6 +31,12 @@ def _log_score_parts(y_true, y_prob, **params):
     return [parts.score, parts.miscalibration, parts.discrimination, parts.uncertainty]
 
 
+def _difference_ends(y_true, y_prob, **params):
+    other = np.asarray(y_prob) / 2
+    difference = calibration_error_difference(y_true, y_prob, other, random_state=0, **params)
+    return [difference.estimate]
+
+
 def _interval_ends(y_true, y_prob, **params):
     interval = calibration_error_interval(y_true, y_prob, random_state=0, **params)
     return [interval.estimate, interval.standard_error]
@@ -48,6 +55,7 @@ EVENT_METRICS = {
     "log": _log_score_parts,
     "worst_group": _ece_by_group,
     "worst_group_quantile": partial(_ece_by_group, strategy="quantile"),
+    "difference": _difference_ends,
     "interval": _interval_ends,
     "table": lambda *a, **k: reliability_table(*a, **k).event_rate,
 }
