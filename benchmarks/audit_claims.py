@@ -269,7 +269,7 @@ def table(title: str, columns: dict[str, dict[str, str]]) -> str:
     """Return one line a number, one column a set of runs."""
     lines = list(dict.fromkeys(line for column in columns.values() for line in column))
     body = [[line, *(column.get(line, "") for column in columns.values())] for line in lines]
-    return simple_table(title, ["", *columns], body)
+    return simple_table(title, ["number", *columns], body)
 
 
 def main() -> None:

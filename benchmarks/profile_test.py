@@ -222,7 +222,7 @@ def tables(options: argparse.Namespace) -> Iterator[str]:
             rows.append([name, _what(name), *(rate(rejected[test]) for test in options.tests)])
             print(*rows[-1], sep="  ", flush=True)
         if rows:
-            yield simple_table(f"{title} ({size})", ["", "profile", *options.tests], rows)
+            yield simple_table(f"{title} ({size})", ["no", "profile", *options.tests], rows)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

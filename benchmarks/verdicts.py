@@ -105,7 +105,7 @@ def table(arguments: argparse.Namespace, n: int) -> str:
         lines.append([case, *shares])
         print(n, *lines[-1], sep="  ", flush=True)
     title = f"n = {n}, {arguments.replicates} data sets: effect survives up to this control, %"
-    return simple_table(title, ["", *CONTROLS], lines)
+    return simple_table(title, ["case", *CONTROLS], lines)
 
 
 def main() -> None:

@@ -48,12 +48,12 @@ for name, runs in results.items():
 
 from sk_arcal.displays import RunsGapDisplay
 
-RunsGapDisplay.from_result(results["every seed"])
+_ = RunsGapDisplay.from_result(results["every seed"])
 
 # %%
 # and where one has it, its run stands alone:
 
-RunsGapDisplay.from_result(results["one seed"])
+_ = RunsGapDisplay.from_result(results["one seed"])
 
 # %%
 # What a gain has to survive
@@ -69,7 +69,7 @@ probes = [
     matched_probes(y, c, {"depth": r}, n_shuffles=2, n_resamples=20, random_state=0)
     for y, c, r in zip(data.y[:3], data.confidence[:3], data.routing[:3], strict=True)
 ]
-ProbeComparisonDisplay.from_results(probes, names=["seed 0", "seed 1", "seed 2"])
+_ = ProbeComparisonDisplay.from_results(probes, names=["seed 0", "seed 1", "seed 2"])
 
 # %%
 # The gain must not hang on one bandwidth either:
@@ -80,7 +80,7 @@ from sk_arcal.displays import BandwidthSensitivityDisplay
 sensitivity = bandwidth_sensitivity(
     data.y[0], data.confidence[0], data.routing[0], n_resamples=20, random_state=0
 )
-BandwidthSensitivityDisplay.from_result(sensitivity)
+_ = BandwidthSensitivityDisplay.from_result(sensitivity)
 
 # %%
 # :func:`~sk_arcal.audit.audit_runs`, or ``sk-arcal audit seed_0.csv seed_1.csv seed_2.csv`` in the
@@ -93,7 +93,7 @@ BandwidthSensitivityDisplay.from_result(sensitivity)
 
 from sk_arcal.displays import PowerCurveDisplay
 
-PowerCurveDisplay.from_result(results["no effect"], multiples=(1, 4))
+_ = PowerCurveDisplay.from_result(results["no effect"], multiples=(1, 4))
 
 # %%
 # In words
