@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sk_arcal.diagnostics._conditional._methods._finding import Finding, adjusted_pvalues, holm
+from sk_arcal.diagnostics._conditional._combination import holm
+from sk_arcal.diagnostics._conditional._methods._finding import Finding, adjusted_pvalues
 
 
 def test_holm_by_hand():

@@ -74,7 +74,12 @@ def partial_conjunction(pvalues: ArrayLike, u: int) -> float:
 
 
 def holm(pvalues: ArrayLike) -> FloatArray:
-    """Return p-values corrected for their number; NaN stay, and are not counted."""
+    """Return p-values corrected for their number; NaN stay, and are not counted.
+
+    The k-th smallest of m times m - k + 1, made monotone: S. Holm, "A simple sequentially rejective
+    multiple test procedure", Scandinavian Journal of Statistics 6, 1979. Valid however they depend
+    on one another.
+    """
     p = np.asarray(pvalues, dtype=np.float64)
     adjusted = np.full(p.shape, np.nan)
     asked = np.flatnonzero(~np.isnan(p))

@@ -11,6 +11,7 @@ from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 FloatArray = NDArray[np.float64]
 
+TERTILES = "top minus bottom tertile of routing"
 _POWER = 0.8
 
 
@@ -45,13 +46,13 @@ def summarise_gap(
         Level.
     """
     if feature.is_ranked:
-        return _summary(*_tertile_gap(feature, outcomes, alpha), alpha)
+        return gap_summary(*_tertile_gap(feature, outcomes, alpha), alpha)
     gaps = matched_gaps(outcomes, lambda b: _levels(feature, outcomes.rows(b)))
     factor = gaps.quantile(1 - alpha / 2)
     if len(gaps.estimate) > 1:
         factor = max(factor, float(np.sqrt(np.quantile(part_draws, 1 - alpha, method="higher"))))
-    level = _standing_out(gaps)
-    return _summary(gaps, level, f"{feature.part_names[level]} minus the rest", factor, alpha)
+    level = standing_out(gaps)
+    return gap_summary(gaps, level, f"{feature.part_names[level]} minus the rest", factor, alpha)
 
 
 def _tertile_gap(
@@ -62,7 +63,7 @@ def _tertile_gap(
         return mean[:, None], variance[:, None]
 
     gaps = matched_gaps(outcomes, tertiles, scale=feature.contrast_scale(0))
-    return gaps, 0, "top minus bottom tertile of routing", gaps.quantile(1 - alpha / 2)
+    return gaps, 0, TERTILES, gaps.quantile(1 - alpha / 2)
 
 
 def _levels(feature: RoutingFeature, rows: slice) -> tuple[FloatArray, FloatArray]:
@@ -70,7 +71,7 @@ def _levels(feature: RoutingFeature, rows: slice) -> tuple[FloatArray, FloatArra
     return indicators, np.zeros_like(indicators)
 
 
-def _standing_out(gaps: Gaps) -> int:
+def standing_out(gaps: Gaps) -> int:
     """Return the level with the largest standard score; of two mirror images the positive one."""
     score = np.round(gaps.estimate / np.where(gaps.error > 0, gaps.error, np.nan), 9)
     if np.isnan(score).all():
@@ -78,7 +79,8 @@ def _standing_out(gaps: Gaps) -> int:
     return int(np.nanargmax(np.abs(score) + 1e-9 * (score > 0)))
 
 
-def _summary(gaps: Gaps, k: int, words: str, factor: float, alpha: float) -> GapSummary:
+def gap_summary(gaps: Gaps, k: int, words: str, factor: float, alpha: float) -> GapSummary:
+    """Sum up the gap of contrast `k`, whose interval is `factor` standard errors to either side."""
     low, high = gaps.interval(factor)
     inner_low, inner_high = gaps.interval(gaps.quantile(1 - alpha))
     return GapSummary(

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
 from sk_arcal.diagnostics._conditional._effect_size import Contrasts, Gaps
-from sk_arcal.diagnostics._conditional._gap_summary import GapSummary
+from sk_arcal.diagnostics._conditional._gap_summary import (
+    TERTILES,
+    GapSummary,
+    gap_summary,
+    standing_out,
+)
 from sk_arcal.diagnostics._conditional._pooled_runs import PooledFeature, groups_of
 from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 
 FloatArray = NDArray[np.float64]
-
-_POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,13 @@ def pooled_gap(pooled: PooledFeature, part_draws: FloatArray, alpha: float) -> P
     mean = Gaps(
         np.nansum(estimate, axis=0) / n_runs, np.sqrt((scores**2).sum(axis=0)) / n_runs, degrees
     )
-    k = _standing_out(mean)
+    k = standing_out(mean)
     factor = mean.quantile(1 - alpha / 2)
     if n_contrasts > 1:
         factor = max(factor, float(np.sqrt(np.quantile(part_draws, 1 - alpha, method="higher"))))
     low, high = Gaps(estimate[:, k], error[:, k], degrees).interval(factor)
-    return PooledGap(_summary(mean, k, layout, factor, alpha), estimate[:, k], low, high)
+    summary = gap_summary(mean, k, _contrast_words(layout, k), factor, alpha)
+    return PooledGap(summary, estimate[:, k], low, high)
 
 
 def item_scores(
@@ -141,27 +145,5 @@ def _contrasts(feature: RoutingFeature, outcomes: BinnedOutcomes) -> tuple[Contr
     return levels, 1.0
 
 
-def _standing_out(gaps: Gaps) -> int:
-    """Return the contrast with the largest standard score; of two mirror images the positive."""
-    score = np.round(gaps.estimate / np.where(gaps.error > 0, gaps.error, np.nan), 9)
-    if np.isnan(score).all():
-        return 0
-    return int(np.nanargmax(np.abs(score) + 1e-9 * (score > 0)))
-
-
-def _summary(gaps: Gaps, k: int, layout: RoutingFeature, factor: float, alpha: float) -> GapSummary:
-    low, high = gaps.interval(factor)
-    inner_low, inner_high = gaps.interval(gaps.quantile(1 - alpha))
-    words = (
-        "top minus bottom tertile of routing"
-        if layout.is_ranked
-        else f"{layout.part_names[k]} minus the rest"
-    )
-    return GapSummary(
-        gap=float(gaps.estimate[k]),
-        gap_contrast=words,
-        gap_interval=(float(low[k]), float(high[k])),
-        gap_se=float(gaps.error[k]),
-        min_detectable_gap=float((factor + gaps.quantile(_POWER)) * gaps.error.max()),
-        equivalence_interval=(float(inner_low.min()), float(inner_high.max())),
-    )
+def _contrast_words(layout: RoutingFeature, k: int) -> str:
+    return TERTILES if layout.is_ranked else f"{layout.part_names[k]} minus the rest"

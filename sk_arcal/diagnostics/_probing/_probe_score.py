@@ -133,6 +133,7 @@ class MatchedProbes:
 def flat_record(score: object) -> dict[str, object]:
     """Return the fields of a dataclass, each difference as estimate, low and high."""
     record: dict[str, object] = {}
+    # Any of the two score classes; `fields` wants to be told that it is a dataclass.
     for field in fields(score):  # type: ignore[arg-type]
         value = getattr(score, field.name)
         if isinstance(value, Difference):

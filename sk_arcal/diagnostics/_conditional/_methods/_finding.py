@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._combination import holm
 from sk_arcal.diagnostics._conditional._residual_rank import ConfidenceSpline
 from sk_arcal.diagnostics._conditional._routing_feature import RoutingFeature
 from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
@@ -85,19 +86,6 @@ def adjusted_pvalues(findings: Sequence[Finding]) -> FloatArray:
     if findings and all(len(finding.shared_pvalues) for finding in findings):
         return step_down(np.column_stack([finding.shared_pvalues for finding in findings]))
     return holm(np.array([finding.pvalue for finding in findings], dtype=np.float64))
-
-
-def holm(pvalues: FloatArray) -> FloatArray:
-    """Return Holm's adjusted p-values: the k-th smallest of m times m - k + 1, made monotone.
-
-    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
-    Statistics 6, 1979. Valid however the features depend on one another.
-    """
-    order = np.argsort(pvalues, kind="stable")
-    adjusted = np.empty(len(pvalues))
-    scaled = pvalues[order] * np.arange(len(pvalues), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-    return adjusted
 
 
 def trend_words(feature: RoutingFeature, column: int) -> str:
