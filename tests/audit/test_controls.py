@@ -9,7 +9,9 @@ from sk_arcal.audit import _controls, routing_audit
 from sk_arcal.audit._controls import CONTROL_NAMES
 
 FAST = {"n_resamples": 99, "n_shuffles": 20, "random_state": 0}
-needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="the capacity control needs torch")
+needs_torch = pytest.mark.skipif(
+    find_spec("torch") is None, reason="the capacity control needs torch"
+)
 
 
 @pytest.fixture(scope="module")
