@@ -20,7 +20,7 @@ from sk_arcal._validation import (
     import_optional,
     usable_device,
 )
-from sk_arcal.models._training._settings import TrainingSettings
+from sk_arcal.models._training._settings import ObjectiveSettings, TrainingSettings
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -31,6 +31,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     `standardise` and takes ``return_routing``.
     """
 
+    objective: str
+    label_smoothing: float
     device: str
     random_state: object
 
@@ -46,6 +48,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if y is None:
             return validate_data(self, X, reset=False, **how), None
         return validate_data(self, X, y, **how)
+
+    def _objective(self) -> ObjectiveSettings:
+        """Return what to minimise."""
+        return ObjectiveSettings(self.objective, self.label_smoothing)
 
     def _augmentation(self) -> Callable[..., Any] | None:
         return None
@@ -89,6 +95,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         trained = train(
             lambda: self._module(rows.x, len(self.classes_)),
             rows,
+            self._objective(),
             settings,
             as_generator(self.random_state),
             augmentation=self._augmentation(),

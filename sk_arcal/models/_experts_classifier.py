@@ -1,16 +1,20 @@
 """A mixture of experts, as a classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX
 from sk_arcal._validation import FloatArray
 from sk_arcal.models._classifier import NetworkClassifier
+from sk_arcal.models._image_rows import ImageRows
+from sk_arcal.models._training._settings import ObjectiveSettings
 
 
-class MixtureOfExpertsClassifier(NetworkClassifier):
+class MixtureOfExpertsClassifier(ImageRows, NetworkClassifier):
     r"""Classify rows of numbers by a small mixture of experts that exposes gates and experts.
 
     Trains a :class:`MixtureOfExperts` from scratch: a shared body, a router, and experts whose
@@ -22,7 +26,13 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
         Experts M.
     body_widths : sequence of int, default=(64,)
         Units of the layers of the shared body, each with a ReLU. ``()`` gives the standardised
-        columns to router and experts themselves.
+        columns to router and experts themselves. Not used with a `body`.
+    body : callable, default=None
+        Makes a shared body of your own: called with the shape of a row, it returns a new
+        ``torch.nn.Module`` that turns rows, standardised along their last axis, into features of
+        shape (n_samples, n_body_features). With it X may hold images; :class:`ResidualBody` reads
+        them. Pass a class or a function that can be imported, so that the classifier can be
+        pickled.
     expert_width : int, default=None
         Hidden units of every expert. None makes the experts linear.
     router_width : int, default=128
@@ -32,8 +42,33 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
         soft routing.
     dropout : float, default=0.0
         Share of the features that the body gives to router and experts, dropped in training.
-    objective : {"log_loss"}, default="log_loss"
-        What training minimises.
+    augment : bool, default=False
+        Whether training shifts every image by up to an eighth of its side and mirrors every second
+        one left to right, anew in every epoch. For images only.
+    objective : {"log_loss", "softmax_weighted", "detached", "tilted", "cvar"}, default="log_loss"
+        What training minimises: the mean log loss, or the log loss for the worst weights of the
+        rows of every mini-batch. "softmax_weighted" is Robust MoE as published, whose weights are
+        differentiated; "detached" holds them fixed; "tilted" is the value of the maximum; "cvar"
+        the mean of the worst share `alpha`.
+    eta : float, default=2.0
+        Tilt of the weights per nat of loss; 0 weighs all rows alike. Not used by "cvar".
+    alpha : float, default=0.2
+        Share of the rows, in (0, 1], of "cvar"; 1 is the mean.
+    relevance : {"all", "either", "regret", "disagreement"}, default="all"
+        Rows the objective is for. Other than "all", the mean log loss over all rows is added to the
+        objective over those whose routing matters: where an expert alone was better than the
+        mixture, where the experts disagree, or either. "softmax_weighted" with "either" is Robust
+        Filtered.
+    min_regret : float, default=1e-6
+        Regret, in nats, above which a row matters.
+    min_disagreement : float, default=0.01
+        Gate-weighted squared distance of the experts to their mixture above which a row matters.
+    erm_fraction : float, default=0.4
+        Share of the epochs, at the start, in which the mean log loss is minimised whatever the
+        `objective`: 20 of 50, as published.
+    rectify_gradient : bool, default=False
+        Whether to remove from every gradient the part that would raise a smooth calibration error
+        of the mini-batch. This is the baseline FGR without its filter of images.
     max_epochs : int, default=50
         Passes over the training rows.
     batch_size : int, default=128
@@ -81,6 +116,8 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where X had any.
+    image_shape_ : tuple of int
+        (height, width, channels) of the images seen in `fit`. Only where X held images.
 
     Raises
     ------
@@ -106,6 +143,15 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
     number of threads, on the CPU. The global random state of torch is neither used nor changed.
 
     Columns are numbers without gaps, standardised in the network. The precision is that of X.
+    Images have shape (n_samples, height, width, channels) or (n_samples, height, width); unsigned
+    bytes are divided by 255, and the precision is single.
+
+    With weights :math:`\propto e^{\eta \ell}`, for any law Q within :math:`\mathrm{KL}(Q \| P) \le
+    \rho` of the training law P,
+
+    .. math:: E_Q\, \ell \le \tfrac1\eta \big(\log E_P\, e^{\eta \ell} + \rho\big).
+
+    No objective penalises a calibration error: a high loss stands for a fragile configuration.
 
     References
     ----------
@@ -132,11 +178,20 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
         *,
         n_experts: int = 4,
         body_widths: Sequence[int] = (64,),
+        body: Callable[[tuple[int, ...]], Any] | None = None,
         expert_width: int | None = None,
         router_width: int = 128,
         routing: str = "soft",
         dropout: float = 0.0,
+        augment: bool = False,
         objective: str = "log_loss",
+        eta: float = 2.0,
+        alpha: float = 0.2,
+        relevance: str = "all",
+        min_regret: float = 1e-6,
+        min_disagreement: float = 0.01,
+        erm_fraction: float = 0.4,
+        rectify_gradient: bool = False,
         max_epochs: int = 50,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
@@ -154,11 +209,20 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
     ) -> None:
         self.n_experts = n_experts
         self.body_widths = body_widths
+        self.body = body
         self.expert_width = expert_width
         self.router_width = router_width
         self.routing = routing
         self.dropout = dropout
+        self.augment = augment
         self.objective = objective
+        self.eta = eta
+        self.alpha = alpha
+        self.relevance = relevance
+        self.min_regret = min_regret
+        self.min_disagreement = min_disagreement
+        self.erm_fraction = erm_fraction
+        self.rectify_gradient = rectify_gradient
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -233,8 +297,7 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
         -------
         columns : dict of ndarray of shape (n_samples,)
             ``logit__<class>``, the log-probability of the mixture (of the chosen expert with hard
-            routing), ``expert__<m>__<class>`` and ``gate__<m>``, with experts counted from 0. Made
-            into a table by the constructor of a data frame.
+            routing), ``expert__<m>__<class>`` and ``gate__<m>``, with experts counted from 0.
 
         Raises
         ------
@@ -254,13 +317,34 @@ class MixtureOfExpertsClassifier(NetworkClassifier):
     def _module(self, x: NDArray[Any], n_classes: int) -> Any:
         from sk_arcal.models._mixture_of_experts import MixtureOfExperts
 
+        row_shape = tuple(map(int, x.shape[1:]))
+        body = None if self.body is None else self.body(row_shape)
         return MixtureOfExperts(
-            x.shape[1],
+            row_shape,
             n_classes,
             n_experts=self.n_experts,
             body_widths=self.body_widths,
+            body=body,
             expert_width=self.expert_width,
             router_width=self.router_width,
             routing=self.routing,
             dropout=self.dropout,
         )
+
+    def _objective(self) -> ObjectiveSettings:
+        names = (field.name for field in fields(ObjectiveSettings))
+        return ObjectiveSettings(**{name: getattr(self, name) for name in names})
+
+    def _checked(self, X: Any, y: Any = None) -> tuple[NDArray[Any], Any]:
+        if y is not None:
+            self._reads_images = self.body is not None and np.ndim(X) > 2
+            if self.augment and not self._reads_images:
+                raise ValueError("`augment` needs images in `X`, and a `body` that reads them.")
+        # `fit` without labels comes here too; the check of tables says so.
+        base = ImageRows if getattr(self, "_reads_images", False) else NetworkClassifier
+        return base._checked(self, X, y)
+
+    def _augmentation(self) -> Callable[..., Any] | None:
+        from sk_arcal.models._training._batches import crop_and_flip
+
+        return crop_and_flip if self.augment else None

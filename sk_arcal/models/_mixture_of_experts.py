@@ -100,15 +100,18 @@ class MixtureOfExperts(nn.Module):
 
     Parameters
     ----------
-    n_features : int
-        Number of columns.
+    n_features : int or tuple of int
+        Number of columns; with a `body` the shape of a row, such as (height, width, channels).
     n_classes : int
         Number of classes, at least 2.
     n_experts : int, default=4
         Experts M.
     body_widths : sequence of int, default=(64,)
         Units of the layers of the shared body, each with a ReLU. ``()`` gives the standardised
-        columns to the experts themselves.
+        columns to the experts themselves. Not used with a `body`.
+    body : torch.nn.Module, default=None
+        Shared body of your own. It gets rows standardised along their last axis and returns
+        features of shape (n_samples, n_body_features).
     expert_width : int, default=None
         Hidden units of every expert. None makes the experts linear.
     router_width : int, default=128
@@ -123,7 +126,8 @@ class MixtureOfExperts(nn.Module):
     Raises
     ------
     ValueError
-        If a size is out of range or `routing` is none of the two.
+        If a size is out of range, `routing` is none of the two, or the features of `body` have
+        another shape.
     TypeError
         If a size is no number.
 
@@ -149,11 +153,12 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(
         self,
-        n_features: int,
+        n_features: int | Sequence[int],
         n_classes: int,
         *,
         n_experts: int = 4,
         body_widths: Sequence[int] = (64,),
+        body: nn.Module | None = None,
         expert_width: int | None = None,
         router_width: int = 128,
         routing: str = "soft",
@@ -164,18 +169,18 @@ class MixtureOfExperts(nn.Module):
         check_integer("n_experts", n_experts, low=1)
         check_integer("router_width", router_width, low=1)
         self.routing = check_option("routing", routing, ROUTINGS)
-        self.standardise = Standardise(check_integer("n_features", n_features, low=1))
-        widths = [n_features, *(check_integer("body_widths", w, low=1) for w in body_widths)]
+        shape = n_features if isinstance(n_features, Sequence) else (n_features,)
+        row_shape = tuple(check_integer("n_features", size, low=1) for size in shape)
+        self.standardise = Standardise(row_shape[-1])
+        if body is None:
+            body, width = _layers(row_shape, body_widths)
+        else:
+            width = _n_features_of(body, row_shape)
         dropped = nn.Dropout(check_number("dropout", dropout, low=0.0, high=1.0))
-        layers = [
-            layer
-            for before, after in pairwise(widths)
-            for layer in (nn.Linear(before, after), nn.ReLU())
-        ]
-        self.body = nn.Sequential(*layers, dropped)
-        self.router = ExpertRouter(widths[-1], router_width, n_experts, routing)
+        self.body, self.dropped = body, dropped
+        self.router = ExpertRouter(width, router_width, n_experts, routing)
         self.experts = nn.ModuleList(
-            _expert(widths[-1], expert_width, n_classes) for _ in range(n_experts)
+            _expert(width, expert_width, n_classes) for _ in range(n_experts)
         )
 
     def forward(self, x: Tensor, *, return_routing: bool = False) -> Any:
@@ -183,8 +188,8 @@ class MixtureOfExperts(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_features)
-            Raw numbers.
+        x : Tensor of shape (n_samples, n_features) or (n_samples, ...)
+            Raw numbers; unsigned bytes are divided by 255.
         return_routing : bool, default=False
             Whether to return gates and experts as well.
 
@@ -196,7 +201,9 @@ class MixtureOfExperts(nn.Module):
             Its `gates` (n_samples, n_experts) and `expert_log_probabilities` (n_samples,
             n_experts, n_classes). Only with `return_routing`.
         """
-        features = self.body(self.standardise(x))
+        if x.dtype == torch.uint8:
+            x = x.to(self.standardise.mean.dtype) / 255
+        features = self.dropped(self.body(self.standardise(x)))
         router: RouterOutput = self.router(features)
         scores = torch.stack([expert(features) for expert in self.experts], dim=1)
         experts = scores.log_softmax(dim=-1)
@@ -207,6 +214,38 @@ class MixtureOfExperts(nn.Module):
             log_gates = router.logits.log_softmax(dim=-1)
             logits = torch.logsumexp(log_gates.unsqueeze(-1) + experts, dim=1)
         return (logits, ExpertRouting(router.weights, experts)) if return_routing else logits
+
+
+def _layers(row_shape: tuple[int, ...], widths: Sequence[int]) -> tuple[nn.Module, int]:
+    """Return layers with a ReLU each, and the units of the last."""
+    if len(row_shape) != 1:
+        raise ValueError(
+            f"Rows of shape {row_shape} need a `body` that makes features of them; the layers of "
+            "`body_widths` read columns of numbers."
+        )
+    sizes = [*row_shape, *(check_integer("body_widths", width, low=1) for width in widths)]
+    layers = [
+        layer
+        for before, after in pairwise(sizes)
+        for layer in (nn.Linear(before, after), nn.ReLU())
+    ]
+    return nn.Sequential(*layers), sizes[-1]
+
+
+def _n_features_of(body: nn.Module, row_shape: tuple[int, ...]) -> int:
+    """Return how many features a body makes of a row, without touching its statistics."""
+    was_training = body.training
+    parameter = next(body.parameters(), torch.zeros(()))
+    with torch.no_grad():
+        features = body.eval()(parameter.new_zeros((1, *row_shape)))
+    body.train(was_training)
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            "`body` must return features of shape (n_samples, n_body_features); for one row it "
+            f"returned {found}."
+        )
+    return features.shape[1]
 
 
 def _expert(n_features: int, hidden: int | None, n_classes: int) -> nn.Module:

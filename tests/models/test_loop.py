@@ -1,4 +1,5 @@
 import threading
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from sk_arcal.models._standardise import Standardise
 from sk_arcal.models._training._loop import Rows, rate_factor, train
 from sk_arcal.models._training._objectives import OBJECTIVES
-from sk_arcal.models._training._settings import TrainingSettings
+from sk_arcal.models._training._settings import ObjectiveSettings, TrainingSettings
 
 
 class Softmax(nn.Module):
@@ -27,13 +28,11 @@ class Softmax(nn.Module):
 
 def settings(**changes):
     given = {
-        "objective": "log_loss",
         "max_epochs": 5,
         "batch_size": 64,
         "learning_rate": 0.05,
         "weight_decay": 0.0,
         "warmup_fraction": 0.0,
-        "label_smoothing": 0.0,
         "early_stopping": False,
         "validation_fraction": 0.25,
         "n_iter_no_change": 3,
@@ -54,7 +53,10 @@ def rows(n=200, seed=0):
 
 def trained(some=None, seed=0, build=Softmax, **changes):
     some = rows() if some is None else some
-    return train(build, some, settings(**changes), np.random.default_rng(seed), caller="Test")
+    names = {field.name for field in fields(ObjectiveSettings)}
+    objective = ObjectiveSettings(**{name: changes.pop(name) for name in names & set(changes)})
+    rng = np.random.default_rng(seed)
+    return train(build, some, objective, settings(**changes), rng, caller="Test")
 
 
 def numbers(module):

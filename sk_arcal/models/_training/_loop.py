@@ -21,7 +21,11 @@ from sk_arcal._validation import FloatArray, check_option, import_optional, usab
 from sk_arcal.models._training._batches import Augmentation, ShuffledSlices, Slices
 from sk_arcal.models._training._moments import weighted_moments
 from sk_arcal.models._training._objectives import OBJECTIVES, Criterion
-from sk_arcal.models._training._settings import Snapshot, TrainingSettings
+from sk_arcal.models._training._rectification import (
+    set_rectified_gradients,
+    soft_calibration_error,
+)
+from sk_arcal.models._training._settings import ObjectiveSettings, Snapshot, TrainingSettings
 
 # Initial weights and dropout come from torch's one generator, so fits in threads take turns.
 _TURN = threading.Lock()
@@ -66,6 +70,7 @@ class Trained:
 def train(
     build: Callable[[], nn.Module],
     rows: Rows,
+    objective: ObjectiveSettings,
     settings: TrainingSettings,
     rng: np.random.Generator,
     *,
@@ -80,6 +85,8 @@ def train(
         Returns the module; its initial weights may be drawn from torch's global generator.
     rows : Rows
         All rows. The module gets double precision if they have it.
+    objective : ObjectiveSettings
+        What to minimise.
     settings : TrainingSettings
         How.
     rng : Generator
@@ -100,7 +107,7 @@ def train(
         If the device is not there, no row is left to train or to validate on, or the loss is no
         longer finite.
     """
-    check_option("objective", settings.objective, OBJECTIVES)
+    check_option("objective", objective.objective, OBJECTIVES)
     dtype = torch.float64 if rows.x.dtype == np.float64 else torch.float32
     device = usable_device(torch, settings.device, dtype)
     training, validation = _split(rows, settings, rng)
@@ -114,9 +121,9 @@ def train(
             patience = settings.n_iter_no_change
             callbacks.append(EarlyStopping(patience=patience, threshold=0.0, load_best=True))
             held_out = predefined_split(validation.tensors(device, dtype))
-        net = _Net(
+        net = (_RectifiedNet if objective.rectify_gradient else _Net)(
             module,
-            criterion=Criterion(settings.objective, settings.label_smoothing),
+            criterion=Criterion(objective, settings.max_epochs),
             optimizer=torch.optim.AdamW,
             optimizer__lr=settings.learning_rate,
             optimizer__weight_decay=settings.weight_decay,
@@ -153,6 +160,19 @@ class _Net(NeuralNet):
         matrices = {"params": [value for value in parameters if value.ndim > 1]}
         vectors = {"params": [value for value in parameters if value.ndim <= 1]}
         return ([matrices, vectors | {"weight_decay": 0.0}],), kwargs
+
+
+class _RectifiedNet(_Net):
+    """Steps along gradients that do not raise the calibration error of their batch."""
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        for part in (self.module_, self.criterion_):
+            part.train()
+        x, target = batch
+        output = self.infer(x, **fit_params)
+        loss = self.get_loss(output, target, X=x, training=True)
+        set_rectified_gradients(self.module_, loss, soft_calibration_error(output[0], *target))
+        return {"loss": loss, "y_pred": output}
 
 
 class _Watch(Callback):

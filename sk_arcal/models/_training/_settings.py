@@ -4,20 +4,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sk_arcal._validation import check_integer, check_number
+from sk_arcal._validation import check_integer, check_number, check_option
+
+RELEVANCE_RULES = ("all", "either", "regret", "disagreement")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveSettings:
+    """What to minimise; see the parameters of :class:`MixtureOfExpertsClassifier`."""
+
+    objective: str = "log_loss"
+    label_smoothing: float = 0.0
+    eta: float = 2.0
+    alpha: float = 0.2
+    relevance: str = "all"
+    min_regret: float = 1e-6
+    min_disagreement: float = 0.01
+    erm_fraction: float = 0.0
+    rectify_gradient: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("label_smoothing", "erm_fraction"):
+            check_number(name, getattr(self, name), low=0.0, high=1.0)
+        for name in ("eta", "min_regret", "min_disagreement"):
+            check_number(name, getattr(self, name), low=0.0)
+        check_number("alpha", self.alpha, low=0.0, high=1.0)
+        if self.alpha == 0:
+            raise ValueError("`alpha`, a share of the rows, must be larger than 0; got 0.")
+        check_option("relevance", self.relevance, RELEVANCE_RULES)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
     """How to train; see the parameters of the classifiers."""
 
-    objective: str
     max_epochs: int
     batch_size: int
     learning_rate: float
     weight_decay: float
     warmup_fraction: float
-    label_smoothing: float
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
@@ -33,8 +58,7 @@ class TrainingSettings:
             check_integer("snapshot_every", self.snapshot_every, low=1)
         for name in ("learning_rate", "weight_decay"):
             check_number(name, getattr(self, name), low=0.0)
-        for name in ("warmup_fraction", "label_smoothing"):
-            check_number(name, getattr(self, name), low=0.0, high=1.0)
+        check_number("warmup_fraction", self.warmup_fraction, low=0.0, high=1.0)
         check_number(
             "validation_fraction", self.validation_fraction, low=0.0, high=1.0, strict=True
         )
