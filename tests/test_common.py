@@ -8,6 +8,7 @@ from sk_arcal.calibration import (
     AdversarialReweightCalibrator,
     CapacityMatchedMLP,
     ExpertTemperatureScaler,
+    MulticalibrationCalibrator,
     NWConditionalCalibrator,
     RoutingCalibratedClassifierCV,
     StructuredScaler,
@@ -20,6 +21,7 @@ ESTIMATORS = [
     StructuredScaler(confidence_columns=0),
     ExpertTemperatureScaler(confidence_columns=0),
     AdversarialReweightCalibrator(confidence_columns=0),
+    MulticalibrationCalibrator(confidence_columns=0),
     CapacityMatchedMLP(confidence_columns=0, random_state=0),
     RoutingCalibratedClassifierCV(),
     RoutingCalibratedClassifierCV(

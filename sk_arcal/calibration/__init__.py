@@ -9,6 +9,7 @@ from sk_arcal.calibration._adversarial_reweight import AdversarialReweightCalibr
 from sk_arcal.calibration._cross_fitted import RoutingCalibratedClassifierCV
 from sk_arcal.calibration._expert_temperature import ExpertTemperatureScaler
 from sk_arcal.calibration._mlp import CapacityMatchedMLP
+from sk_arcal.calibration._multicalibration import MulticalibrationCalibrator
 from sk_arcal.calibration._nadaraya_watson import NWConditionalCalibrator
 from sk_arcal.calibration._saving._persistence import calibrator_from_dict
 from sk_arcal.calibration._structured import StructuredScaler
@@ -20,6 +21,7 @@ __all__ = [
     "CalibrationWarning",
     "CapacityMatchedMLP",
     "ExpertTemperatureScaler",
+    "MulticalibrationCalibrator",
     "NWConditionalCalibrator",
     "RoutingCalibratedClassifierCV",
     "StructuredScaler",

@@ -27,6 +27,7 @@ from sk_arcal.calibration import (
     CalibrationWarning,
     CapacityMatchedMLP,
     ExpertTemperatureScaler,
+    MulticalibrationCalibrator,
     NWConditionalCalibrator,
     StructuredScaler,
     TemperatureScaler,
@@ -53,6 +54,8 @@ CALIBRATORS = {
     "structured-vector": StructuredScaler(structure="vector", penalty=1.0),
     "expert-temperature": ExpertTemperatureScaler(),
     "adversarial": AdversarialReweightCalibrator(),
+    # By default 80 rows are too few for patches.
+    "multicalibration": MulticalibrationCalibrator(n_bins=3, max_iter=20, n_standard_errors=0.0),
     "network": NETWORK,
     "network-shuffled": clone(NETWORK).set_params(control="shuffled_routing"),
 }

@@ -1,0 +1,1 @@
+"""Groups of routing, patches of their cells and how many: :class:`MulticalibrationCalibrator`."""
