@@ -101,8 +101,8 @@ for package in sk_arcal.__all__:
     # Modules of torch, and the one function that takes them.
     needs_torch = {line[2]: line[3] for line in lines if line[0] == "needs"}
     assert set(needs_torch) == {
-        *("DepthRead", "DepthStream", "ExpertRouting", "MixtureOfExperts", "TabularTransformer"),
-        *("VisionTransformer", "depth_stream", "read_routing"),
+        *("DepthRead", "DepthStream", "ExpertRouting", "MixtureOfExperts", "ResidualBody"),
+        *("TabularTransformer", "VisionTransformer", "depth_stream", "read_routing"),
     }
     for name, message in needs_torch.items():
         assert message == (

@@ -13,6 +13,16 @@ from sk_arcal.diagnostics._conditional_test import (
     conditional_calibration_test,
     conditional_calibration_tests,
 )
+from sk_arcal.diagnostics._configuration_collapse import (
+    ConfigurationCollapse,
+    configuration_collapse,
+)
+from sk_arcal.diagnostics._configurations import routing_configurations
+from sk_arcal.diagnostics._disagreement import expert_disagreement, mixture_regret
+from sk_arcal.diagnostics._domains import LeaveOneDomainOut, agreement_subsets
+from sk_arcal.diagnostics._expert_calibration import ExpertCalibration, expert_calibration
+from sk_arcal.diagnostics._expert_slices import expert_confidence_slices
+from sk_arcal.diagnostics._experts._views import ExpertView
 from sk_arcal.diagnostics._grouping_loss import GroupingLoss, grouping_loss
 from sk_arcal.diagnostics._matched_gaps import MatchedGaps, matched_confidence_gaps
 from sk_arcal.diagnostics._matched_probes import matched_probes
@@ -24,10 +34,16 @@ from sk_arcal.diagnostics._probing._probe_score import MatchedProbes, ProbeScore
 from sk_arcal.diagnostics._profile_result import RoutingProfileResult
 from sk_arcal.diagnostics._profile_test import routing_profile_test
 from sk_arcal.diagnostics._result import ConditionalCalibrationResult, ConditionalCalibrationTests
+from sk_arcal.diagnostics._routing_entropy import SubsetEntropy, routing_entropy_by_subset
 from sk_arcal.diagnostics._routing_probe import RoutingProbe, routing_probe
 from sk_arcal.diagnostics._runs_result import ConditionalCalibrationRuns, RunsFeatureResult
 from sk_arcal.diagnostics._runs_test import conditional_calibration_runs
+from sk_arcal.diagnostics._shift_sweep import ShiftSweep, ShiftSweepRow, shift_sweep
+from sk_arcal.diagnostics._shift_weights import gate_share_weights, share_weights, tilt_weights
 from sk_arcal.diagnostics._shuffle import shuffle_within_bins
+from sk_arcal.diagnostics._worst_case_error import worst_case_calibration_error
+from sk_arcal.diagnostics._worst_case_result import WorstCaseCalibrationError
+from sk_arcal.diagnostics._worst_case_weights import worst_case_weights
 from sk_arcal.diagnostics._worst_tertile import WorstGroupResult, worst_tertile_error
 
 __all__ = [
@@ -41,8 +57,12 @@ __all__ = [
     "ConditionalCalibrationRuns",
     "ConditionalCalibrationTests",
     "ConditionalCells",
+    "ConfigurationCollapse",
     "Difference",
+    "ExpertCalibration",
+    "ExpertView",
     "GroupingLoss",
+    "LeaveOneDomainOut",
     "MatchedGaps",
     "MatchedProbes",
     "PermutationResult",
@@ -50,21 +70,39 @@ __all__ = [
     "RoutingProbe",
     "RoutingProfileResult",
     "RunsFeatureResult",
+    "ShiftSweep",
+    "ShiftSweepRow",
+    "SubsetEntropy",
+    "WorstCaseCalibrationError",
     "WorstGroupResult",
+    "agreement_subsets",
     "bandwidth_sensitivity",
     "capacity_control",
     "checkpoint_profile",
     "conditional_calibration_runs",
     "conditional_calibration_test",
     "conditional_calibration_tests",
+    "configuration_collapse",
     "detection_power",
+    "expert_calibration",
+    "expert_confidence_slices",
+    "expert_disagreement",
+    "gate_share_weights",
     "grouping_loss",
     "matched_confidence_gaps",
     "matched_probes",
+    "mixture_regret",
     "required_rows",
+    "routing_configurations",
+    "routing_entropy_by_subset",
     "routing_permutation_test",
     "routing_probe",
     "routing_profile_test",
+    "share_weights",
+    "shift_sweep",
     "shuffle_within_bins",
+    "tilt_weights",
+    "worst_case_calibration_error",
+    "worst_case_weights",
     "worst_tertile_error",
 ]

@@ -8,6 +8,7 @@ from sk_arcal.displays._probe_comparison import ProbeComparisonDisplay
 from sk_arcal.displays._reliability import ReliabilityDisplay
 from sk_arcal.displays._routing_gap import RoutingGapDisplay
 from sk_arcal.displays._runs_gap import RunsGapDisplay
+from sk_arcal.displays._shift_sweep import ShiftSweepDisplay
 
 __all__ = [
     "BandwidthSensitivityDisplay",
@@ -18,4 +19,5 @@ __all__ = [
     "ReliabilityDisplay",
     "RoutingGapDisplay",
     "RunsGapDisplay",
+    "ShiftSweepDisplay",
 ]

@@ -1,0 +1,1 @@
+"""Behind the diagnostics of mixtures of experts: rows of gates and experts, cells, scores."""

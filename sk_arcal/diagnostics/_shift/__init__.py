@@ -1,0 +1,1 @@
+"""The worst shift of a ball, and what it does to cells of confidence and configuration."""
