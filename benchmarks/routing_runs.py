@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.train_on_images import CLASSES, decoded, training_images
+from benchmarks._images import decoded, training_images
+from benchmarks.train_on_images import CLASSES
 from sk_arcal import Backbone, RoutingFeatureExtractor
 from sk_arcal.models import VisionTransformerClassifier
 
