@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sk_arcal.audit import PredictionTable, RoutingAudit, RunsAudit
 
 DEMO_REPORT = "sk-arcal-demo.html"
-_REPORT_NEEDS = ("jinja2", "matplotlib")
 _BAD_INPUT = 2
 
 Progress = Callable[[int, int, str], None]
@@ -111,13 +110,14 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", metavar="NAME", help="0: fit the calibrator, 1: evaluate, other: left out"
     )
+    parser.add_argument("--experts", action="store_true", help="audit expert__* and gate__* too")
     parser.add_argument(
         "--join", metavar="FILE", help="second file with routing features, matched by doc_id"
     )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(package="sk_arcal.audit")
+    parser.set_defaults(package="sk_arcal.audit", experts=False)
     parser.add_argument("--report", metavar="HTML", help="write the report, one HTML page")
     parser.add_argument("--json", metavar="JSON", help="write all numbers")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
@@ -193,6 +193,8 @@ def _read_files(arguments: argparse.Namespace) -> "dict[str, PredictionTable]":
     files = [Path(file) for file in arguments.file]
     if arguments.join is not None and len(files) > 1:
         raise ValueError("--join adds columns to one file; give one file, or join before.")
+    if arguments.experts and len(files) > 1:
+        raise ValueError("--experts audits the mixture of one file; give one file at a time.")
     names = [file.stem for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
@@ -212,6 +214,7 @@ def _read_file(file: Path, arguments: argparse.Namespace) -> "PredictionTable":
         group=arguments.group,
         split=arguments.split,
         join=arguments.join,
+        experts=arguments.experts,
     )
 
 
@@ -242,7 +245,7 @@ def _audit(
         }
         if len(tables) > 1:
             return audit_runs(tables, **options)
-        return routing_audit(next(iter(tables.values())), **options)
+        return routing_audit(*tables.values(), experts=arguments.experts, **options)
 
 
 @contextmanager
@@ -297,7 +300,7 @@ def _check_writable(path: Path, option: str) -> None:
 
 
 def _require_report() -> None:
-    for package in _REPORT_NEEDS:
+    for package in ("jinja2", "matplotlib"):
         import_optional(package, extra="report", caller="The report (--report)")
 
 

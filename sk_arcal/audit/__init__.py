@@ -1,6 +1,12 @@
 """Answer: one call from a table of predictions to a verdict, a report and a recommendation."""
 
 from sk_arcal.audit._audit import routing_audit
+from sk_arcal.audit._experts_records import (
+    ConfigurationRow,
+    ExpertsAudit,
+    ExpertsVerdict,
+    RepairRow,
+)
 from sk_arcal.audit._reading import PredictionTable, read_predictions
 from sk_arcal.audit._records import Control, FeatureAudit, Recommendation, ScorecardRow
 from sk_arcal.audit._results import RoutingAudit
@@ -8,10 +14,14 @@ from sk_arcal.audit._runs_audit import audit_runs
 from sk_arcal.audit._runs_records import RunsAudit, RunsFeatureAudit
 
 __all__ = [
+    "ConfigurationRow",
     "Control",
+    "ExpertsAudit",
+    "ExpertsVerdict",
     "FeatureAudit",
     "PredictionTable",
     "Recommendation",
+    "RepairRow",
     "RoutingAudit",
     "RunsAudit",
     "RunsFeatureAudit",

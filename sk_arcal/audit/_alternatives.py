@@ -61,8 +61,8 @@ def alternatives(
     rng: np.random.Generator,
     n_jobs: int | None,
     progress: Callable[[str], None],
-) -> list[Alternative]:
-    """Return the raw confidences and every alternative, out of sample.
+) -> tuple[list[Alternative], list[Fold]]:
+    """Return the raw confidences and every alternative, out of sample, and the folds.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def alternatives(
     -------
     found : list of Alternative
         Raw first.
+    folds : list of tuple of ndarray
+        Rows to fit on and rows to predict.
     """
     design = _Design.of(table, routing, rng)
     folds = _folds(table, cv, rng)
@@ -95,7 +97,7 @@ def alternatives(
         )
         found.append(design.collect(name, folds, predicted))
         progress(name)
-    return found
+    return found, folds
 
 
 @dataclass(frozen=True)

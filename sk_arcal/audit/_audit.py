@@ -13,6 +13,9 @@ from sk_arcal import __version__
 from sk_arcal._validation import as_generator, check_integer, check_number, check_option
 from sk_arcal.audit._alternatives import RAW, alternatives
 from sk_arcal.audit._controls import EXTENTS
+from sk_arcal.audit._experts import audit_experts
+from sk_arcal.audit._experts_repairs import REPAIRS
+from sk_arcal.audit._experts_rows import ExpertRows
 from sk_arcal.audit._features import (
     Evaluated,
     Plan,
@@ -48,6 +51,7 @@ def routing_audit(
     n_resamples: int = 999,
     n_shuffles: int = 20,
     controls: str = "candidates",
+    experts: bool = False,
     random_state: object = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
@@ -97,6 +101,11 @@ def routing_audit(
     controls : {"candidates", "all"}, default="candidates"
         Whether the controls of bandwidth and capacity are run only for features that have survived
         those before, which gives the same verdicts sooner, or for all.
+    experts : bool, default=False
+        Whether the experts of a mixture are audited: calibration of each, configurations of gates
+        and experts that the confidence hides, the error under the worst shift of their shares,
+        and repairs. `data` is a table with columns of experts and gates, or a
+        :class:`PredictionTable` that was built with them.
     random_state : int, RandomState, Generator or None, default=None
         Seed; the same seed gives the same audit, whatever `n_jobs`.
     n_jobs : int, default=None
@@ -112,7 +121,8 @@ def routing_audit(
     Raises
     ------
     ValueError
-        If values, shapes or labels cannot be used, or fewer than 30 rows are to be evaluated.
+        If values, shapes or labels cannot be used, fewer than 30 rows are to be evaluated, or
+        `experts` is True and there are no experts or gates.
     TypeError
         If an argument has the wrong kind.
 
@@ -139,7 +149,13 @@ def routing_audit(
     """
     given = (logits, proba, confidence, y_pred, routing, groups, split, classes)
     arrays = {name: value for name, value in zip(_ARRAYS, given, strict=True) if value is not None}
-    table = _as_table(data, arrays)
+    if not isinstance(experts, (bool, np.bool_)):
+        raise TypeError(
+            f"`experts` must be True or False; got {type(experts).__name__}. Arrays of experts "
+            "go to `PredictionTable.from_arrays`."
+        )
+    table = _as_table(data, arrays, experts)
+    mixture = ExpertRows.of(table) if experts else None
     plan = Plan(
         delta=check_number("delta", delta, low=0, high=1, strict=True),
         alpha=check_number("alpha", alpha, low=0, high=1, strict=True),
@@ -158,10 +174,10 @@ def routing_audit(
         "controls": plan.controls,
         "random_state": random_state if isinstance(random_state, (int, np.integer)) else None,
     }
-    return _run(table, plan, cv, settings, as_generator(random_state), progress)
+    return _run(table, mixture, plan, cv, settings, as_generator(random_state), progress)
 
 
-def _as_table(data: Any, arrays: dict[str, Any]) -> PredictionTable:
+def _as_table(data: Any, arrays: dict[str, Any], experts: bool) -> PredictionTable:
     is_table = isinstance(data, PredictionTable)
     if is_table or hasattr(data, "columns"):
         if arrays:
@@ -169,12 +185,13 @@ def _as_table(data: Any, arrays: dict[str, Any]) -> PredictionTable:
                 f"A table holds everything, so {sorted(arrays)} cannot be given beside it; add "
                 "them to the table, or pass the labels as an array."
             )
-        return data if is_table else PredictionTable.from_frame(data)
+        return data if is_table else PredictionTable.from_frame(data, experts=experts)
     return PredictionTable.from_arrays(data, **arrays)
 
 
 def _run(
     table: PredictionTable,
+    mixture: ExpertRows | None,
     plan: Plan,
     cv: int,
     settings: dict[str, Any],
@@ -186,16 +203,20 @@ def _run(
     columns, left_out = numeric_columns(table)
     kernels = 4 if columns.shape[1] else 2
     n_features = len(rows.routing) + len(rows.controls)
-    counter = _Counter(n_features + bool(n_features) + kernels + 1, progress)
+    n_experts_steps = 0 if mixture is None else len(REPAIRS) + 2
+    counter = _Counter(n_features + bool(n_features) + kernels + 1 + n_experts_steps, progress)
     features = audit_features(rows, plan, rng.spawn(1)[0], counter.step)
     probes = compare_probes(rows, plan, rng.spawn(1)[0], counter.step)
-    found = alternatives(
+    found, folds = alternatives(
         table, columns, cv=cv, rng=rng.spawn(1)[0], n_jobs=plan.n_jobs, progress=counter.step
     )
     scorecard = tuple(
         score(rows.event, alternative, _FLOOR_RESAMPLES, rng.spawn(1)[0]) for alternative in found
     )
     counter.step("scorecard")
+    experts = None
+    if mixture is not None:
+        experts = audit_experts(mixture, folds, plan, rng.spawn(1)[0], counter.step)
     n_classes = 2 if table.logits is None else table.logits.shape[1]
     helps = any(f.verdict == SIGNAL for f in features.values() if f.role == "routing")
     clusters = np.arange(len(rows.event))
@@ -224,6 +245,7 @@ def _run(
         confidence=rows.confidence,
         calibrated={a.name: a.confidence for a in found if a.name != RAW},
         routing={**rows.routing, **rows.controls},
+        experts=experts,
     )
 
 

@@ -49,8 +49,8 @@ _FEWEST_ROWS, _FEWEST_IN_CELL = 30, 4
 def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
     """Draw the reliability diagram of one row of the scorecard."""
     confidence = audit.calibrated.get(name, audit.confidence)
-    with _page_style(prefix):
-        figure, (ax,) = _figure([4.3], 4.7)
+    with page_style(prefix):
+        figure, (ax,) = empty_figure([4.3], 4.7)
         ReliabilityDisplay.from_predictions(
             audit.event, confidence, n_resamples=0, ax=ax, legend=False
         )
@@ -63,8 +63,8 @@ def probes_svg(probes: Mapping[str, MatchedProbes], *, prefix: str) -> str:
     aliases = _aliases(names)
     drawn = [_renamed(found, aliases) for found in probes.values()]
     runs = _aliases(probes)
-    with _page_style(prefix):
-        figure, (ax,) = _figure([7.5], 1.2 + 0.3 * len(names))
+    with page_style(prefix):
+        figure, (ax,) = empty_figure([7.5], 1.2 + 0.3 * len(names))
         ProbeComparisonDisplay.from_results(
             drawn, names=[runs.get(name, name) for name in probes], ax=ax
         )
@@ -91,10 +91,10 @@ def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str |
     n_bins, n_strata = numbers.gap.shape
     label = f"Gap at equal confidence by {feature.name}"
     aliases = _aliases(numbers.strata)
-    with _page_style(prefix):
+    with page_style(prefix):
         left = 2.3 + 0.08 * max(map(len, numbers.strata))
         widths = [min(left, 4), 0.2 + 0.54 * max(n_bins, 6)]
-        figure, panels = _figure(widths, 1.2 + 0.42 * max(n_strata, 4))
+        figure, panels = empty_figure(widths, 1.2 + 0.42 * max(n_strata, 4))
         strata = tuple(aliases.get(name, name) for name in numbers.strata)
         RoutingGapDisplay(replace(numbers, strata=strata)).plot(panels)
         svg = inline_svg(figure, prefix=prefix, label=label)
@@ -155,7 +155,7 @@ def _escape(text: str) -> str:
 
 
 @contextmanager
-def _page_style(prefix: str) -> Iterator[None]:
+def page_style(prefix: str) -> Iterator[None]:
     """Draw with the ink of the page, whatever style the user has set."""
     mpl = import_optional("matplotlib", extra="report", caller=_CALLER)
     with mpl.rc_context():
@@ -164,7 +164,7 @@ def _page_style(prefix: str) -> Iterator[None]:
         yield
 
 
-def _figure(widths: list[float], height: float) -> tuple[Any, Any]:
+def empty_figure(widths: list[float], height: float) -> tuple[Any, Any]:
     """Return a figure that no window or global list knows, and its axes side by side."""
     module = import_optional("matplotlib.figure", extra="report", caller=_CALLER)
     figure = module.Figure(figsize=(sum(widths), height), layout="constrained")

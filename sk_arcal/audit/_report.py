@@ -11,6 +11,7 @@ import numpy as np
 from sk_arcal._validation import import_optional
 from sk_arcal.audit import _report_words as words
 from sk_arcal.audit._controls import CONTROL_NAMES
+from sk_arcal.audit._experts_report import experts_context
 from sk_arcal.audit._figures import gap_svg, reliability_svg
 from sk_arcal.audit._records import FeatureAudit, ScorecardRow
 
@@ -106,6 +107,7 @@ def _context(audit: RoutingAudit) -> dict[str, Any]:
         "folded": drawn[_N_OPENED:],
         "scale": gap_scale(features),
         "usual_contrast": USUAL_CONTRAST,
+        "experts": experts_context(audit.experts),
         "control_names": CONTROL_NAMES,
         "components": component_names(features),
         "provenance": provenance_rows(audit),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_arcal._validation import import_optional
+from sk_arcal.audit._experts_records import ExpertsAudit
 from sk_arcal.audit._records import FeatureAudit, Recommendation, ScorecardRow, feature_numbers
 from sk_arcal.audit._summary import summarise
 from sk_arcal.diagnostics import MatchedProbes
@@ -51,6 +52,8 @@ class RoutingAudit:
         Confidences of every alternative, by scorecard name.
     routing : dict of str to ndarray of shape (n_evaluated,)
         The audited features.
+    experts : ExpertsAudit or None
+        The experts of a mixture; None unless they were asked for.
     """
 
     n: int
@@ -69,6 +72,7 @@ class RoutingAudit:
     confidence: NDArray[np.float64] = field(repr=False)
     calibrated: Mapping[str, NDArray[np.float64]] = field(repr=False)
     routing: Mapping[str, NDArray[Any]] = field(repr=False)
+    experts: ExpertsAudit | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.summary()
@@ -107,7 +111,7 @@ class RoutingAudit:
         -------
         audit : dict
             Keys `n`, `n_evaluated`, `n_classes`, `accuracy`, `mean_confidence`, `scorecard`,
-            `features`, `probes`, `recommendation`, `checks`, `settings`, `provenance`.
+            `features`, `probes`, `experts`, `recommendation`, `checks`, `settings`, `provenance`.
         """
         return plain(
             {
@@ -119,6 +123,7 @@ class RoutingAudit:
                 "scorecard": [asdict(row) for row in self.scorecard],
                 "features": {name: feature_numbers(f) for name, f in self.features.items()},
                 "probes": [] if self.probes is None else [asdict(s) for s in self.probes.scores],
+                "experts": None if self.experts is None else self.experts.to_dict(),
                 "recommendation": asdict(self.recommendation),
                 "checks": self.checks,
                 "settings": self.settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sk_arcal.audit._summary import bullet, wrap
+from sk_arcal.audit._text import bullet, wrap
 
 if TYPE_CHECKING:
     from sk_arcal.audit._runs_records import RunsAudit, RunsFeatureAudit

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sk_arcal.audit._experts_summary import summarise_experts
 from sk_arcal.audit._records import FeatureAudit, ScorecardRow
+from sk_arcal.audit._text import bullet, wrap
 
 if TYPE_CHECKING:
     from sk_arcal.audit._results import RoutingAudit
-
-_WIDTH = 100
 
 
 def summarise(audit: RoutingAudit) -> str:
@@ -20,7 +20,10 @@ def summarise(audit: RoutingAudit) -> str:
     blocks = [_headline(audit)]
     if audit.features:
         blocks.append(_verdicts(audit))
-    blocks += [_scorecard(audit), _recommendation(audit)]
+    blocks.append(_scorecard(audit))
+    if audit.experts is not None:
+        blocks.append(summarise_experts(audit.experts))
+    blocks.append(_recommendation(audit))
     if audit.checks:
         blocks.append("Data checks\n" + "\n".join(bullet(check) for check in audit.checks))
     return "\n\n".join(blocks)
@@ -91,15 +94,10 @@ def _score_line(row: ScorecardRow, width: int) -> str:
 def _recommendation(audit: RoutingAudit) -> str:
     choice = audit.recommendation
     code = textwrap.indent(choice.code, "    ")
-    return f"Use: {choice.calibrator}\n{wrap(choice.reason, indent=2)}\n\n{code}"
-
-
-def bullet(sentence: str) -> str:
-    """Return a sentence as an item of a list."""
-    return textwrap.fill(sentence, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
-
-
-def wrap(sentence: str, indent: int = 0) -> str:
-    """Break a sentence into lines of the summary."""
-    space = " " * indent
-    return textwrap.fill(sentence, _WIDTH, initial_indent=space, subsequent_indent=space)
+    use = f"Use: {choice.calibrator}\n{wrap(choice.reason, indent=2)}\n\n{code}"
+    repair = None if audit.experts is None else audit.experts.verdict
+    if repair is None or not repair.code:
+        return use
+    code = textwrap.indent(repair.code, "    ")
+    opening = f"Or, against shifts of the experts' configurations: {repair.repair}"
+    return f"{use}\n\n{opening}\n\n{code}"

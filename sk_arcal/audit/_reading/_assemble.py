@@ -17,9 +17,17 @@ from sk_arcal.audit._reading._cells import (
     refuse,
 )
 from sk_arcal.audit._reading._data_checks import data_notes
-from sk_arcal.audit._reading._model_scores import read_scores
-from sk_arcal.audit._reading._outcome import read_outcome
+from sk_arcal.audit._reading._experts import (
+    PARTS_ARE_THERE,
+    Experts,
+    difference_note,
+    expert_fields,
+    read_experts,
+)
+from sk_arcal.audit._reading._model_scores import ModelScores, read_scores
+from sk_arcal.audit._reading._outcome import Outcome, read_outcome
 from sk_arcal.audit._reading._roles import SPLIT, Roles, assign_roles
+from sk_arcal.audit._reading._score_columns import MIXTURE, Scores, is_part
 from sk_arcal.audit._reading._selectors import first_known, listing, quoted, select_one
 from sk_arcal.audit._reading._source import Source
 from sk_arcal.audit._reading._split import apply_split
@@ -27,8 +35,11 @@ from sk_arcal.audit._reading._split import apply_split
 _FEWEST_ROWS = 2
 
 
+Choose = Callable[[Source, Scores | None], Roles]
+
+
 def assemble(
-    source: Source, *, split: str | None, choose: Callable[[Source], Roles]
+    source: Source, *, split: str | None, choose: Choose, experts: bool = False
 ) -> dict[str, Any]:
     """Return the fields of a prediction table.
 
@@ -40,13 +51,19 @@ def assemble(
         The column that splits the rows. Rows that it leaves out are dropped before anything
         else is looked at.
     choose : callable
-        Gives the remaining columns their roles.
+        Gives the remaining columns their roles; told how to read the mixture of the experts, if
+        there is one.
+    experts : bool, default=False
+        Whether columns of experts and gates are read, which must be there then.
     """
     if not source.n_rows:
         raise ValueError("The table has no rows.")
     part = apply_split(source, split)
     rows = part.source
-    roles = choose(rows)
+    parts = read_experts(rows) if experts else None
+    if parts is not None:
+        rows = replace(rows, columns=rows.columns | {MIXTURE: parts.mixture_column})
+    roles = choose(rows, None if parts is None else parts.mixture_scores)
     if rows.n_rows < _FEWEST_ROWS:
         raise ValueError("The table has a single row; an audit needs at least two, better 500.")
     model = read_scores(rows, roles.scores)
@@ -68,15 +85,32 @@ def assemble(
         "evaluate": part.evaluate,
     }
     checks = data_notes(**fields)
-    weights = _weights(rows, roles.weight)
-    fields["notes"] = (
-        *(*source.notes, *part.notes, *model.notes, *outcome.notes, *weights, *checks),
-    )
+    mixed, remarks = _mixture_fields(source, roles, parts, outcome, model)
+    fields |= mixed
+    notes = (*source.notes, *part.notes, *model.notes, *outcome.notes)
+    fields["notes"] = (*notes, *_weights(rows, roles.weight), *checks, *remarks)
     told = {"outcome": outcome.words, "confidence": model.words, "split": part.words}
+    told |= {} if parts is None else parts.words
     if not outcome.compared:
         roles = replace(roles, predicted=None)
-    fields["mapping"] = _mapping(source, roles, split, routing, told)
+    others = {split, *(() if parts is None else parts.columns)}
+    fields["mapping"] = _mapping(source, roles, others, routing, told)
     return fields
+
+
+def _mixture_fields(
+    source: Source, roles: Roles, parts: Experts | None, outcome: Outcome, model: ModelScores
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the table holds about experts, and remarks on them."""
+    if parts is None:
+        unread = any(is_part(name) for name in source.columns if name not in roles.used())
+        return {}, (PARTS_ARE_THERE,) if unread else ()
+    fields = expert_fields(parts, outcome, model)
+    top = np.ones(len(parts.gates), dtype=np.intp)
+    if outcome.labels is not None and model.top is not None:
+        top = model.top
+    own = np.exp(np.take_along_axis(fields["experts"], top[:, None, None], axis=2)[:, :, 0])
+    return fields, (*parts.notes, *difference_note(model.confidence, own, parts.gates))
 
 
 def assemble_by_name(
@@ -87,6 +121,7 @@ def assemble_by_name(
     routing: str | Sequence[str] | None = None,
     group: str | None = None,
     split: str | None = None,
+    experts: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a prediction table whose columns are selected or known by name."""
     names = list(source.columns)
@@ -95,17 +130,18 @@ def assemble_by_name(
     if split is None and chosen in others:
         chosen = None
 
-    def choose(rows: Source) -> Roles:
-        columns = {name: rows[name] for name in names if name != chosen}
+    def choose(rows: Source, mixture: Scores | None) -> Roles:
+        columns = {name: values for name, values in rows.columns.items() if name != chosen}
         return assign_roles(
             replace(rows, columns=columns),
             target=target,
             confidence=confidence,
             routing=routing,
             group=group,
+            mixture=mixture,
         )
 
-    return assemble(source, split=chosen, choose=choose)
+    return assemble(source, split=chosen, choose=choose, experts=experts)
 
 
 def _each(selectors: str | Sequence[str] | None) -> Sequence[str]:
@@ -136,7 +172,7 @@ def _weights(source: Source, name: str | None) -> tuple[str, ...]:
 def _mapping(
     source: Source,
     roles: Roles,
-    split: str | None,
+    others: set[str | None],
     routing: dict[str, NDArray[Any]],
     told: dict[str, str | None],
 ) -> dict[str, str]:
@@ -149,11 +185,13 @@ def _mapping(
         **source.mapping,
         "outcome": told["outcome"],
         "confidence": told["confidence"],
+        "experts": told.get("experts"),
+        "gates": told.get("gates"),
         "routing": listing(features) or "none",
         "groups": f"`{roles.group}`" if roles.group else None,
         "split": told["split"],
     }
-    used = roles.used() | {split}
+    used = roles.used() | others
     unused = [name for name in source.columns if name not in used]
     if unused:
         told["not used"] = quoted(unused)

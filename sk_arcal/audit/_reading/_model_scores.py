@@ -16,7 +16,7 @@ from sk_arcal.audit._reading._cells import (
     as_probabilities,
     refuse,
 )
-from sk_arcal.audit._reading._score_columns import Scores
+from sk_arcal.audit._reading._score_columns import MIXTURE, Scores
 from sk_arcal.audit._reading._selectors import quoted
 from sk_arcal.audit._reading._source import Source
 
@@ -71,7 +71,8 @@ def _one_score(values: NDArray[Any], scores: Scores, source: Source) -> ModelSco
     name = scores.names[0]
     if scores.kind == "logit":
         confidence = expit(as_numbers(values, name, source.where(name)))
-        return ModelScores(confidence, words=f"sigmoid of `{name}`")
+        words = f"the {MIXTURE}" if name == MIXTURE else f"sigmoid of `{name}`"
+        return ModelScores(confidence, words=words)
     return ModelScores(as_probabilities(values, name, source.where(name)), words=f"`{name}`")
 
 
@@ -79,13 +80,15 @@ def _several_classes(source: Source, scores: Scores) -> ModelScores:
     matrix = _matrix(source, scores)
     name = _shown_names(scores)
     words = f"of the {matrix.shape[1]} {_ARTICLE[scores.kind]} {name}"
+    if scores.names == (MIXTURE,):
+        words = f"of the {matrix.shape[1]} classes by the {MIXTURE}"
     if scores.kind == "logit":
         confidence = np.empty(len(matrix))
         for rows in row_blocks(*matrix.shape):
             confidence[rows] = top_probability(matrix[rows].astype(np.float64, copy=False))
         return ModelScores(confidence, matrix, matrix.argmax(axis=1), f"largest softmax {words}")
     probability = _normalised(matrix.astype(np.float64, copy=False), name, source)
-    logits, notes = _log(probability)
+    logits, notes = log_probabilities(probability)
     top = probability.argmax(axis=1)
     return ModelScores(probability.max(axis=1), logits, top, f"largest {words}", notes)
 
@@ -127,7 +130,7 @@ def _normalised(matrix: FloatArray, name: str, source: Source) -> FloatArray:
         ) from error
 
 
-def _log(probability: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
+def log_probabilities(probability: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
     """Return log-probabilities; a zero is a number below the resolution of the table."""
     zero = probability == 0
     if not zero.any():

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from sk_arcal.audit._reading._roles import CORRECTNESS, GROUPS, LABELS, PREDICTED, SPLIT, WEIGHTS
 from sk_arcal.audit._reading._score_columns import KNOWN_SCORES
 from sk_arcal.audit._reading._selectors import first_known
-from sk_arcal.audit._reading._source import Source, class_names, routing_columns
+from sk_arcal.audit._reading._source import (
+    Source,
+    class_names,
+    expert_columns,
+    routing_columns,
+)
 
 _CLASSES = ("classes", "class_names")
 _ONE_PER_ROW = {*LABELS, *CORRECTNESS, *PREDICTED, *GROUPS, *SPLIT, *WEIGHTS, *KNOWN_SCORES}
@@ -21,7 +26,9 @@ def read_npz(path: Path, *, target: str | None = None) -> Source:
 
     Keys are those of :meth:`PredictionTable.from_frame`, with class scores of shape
     (n_samples, n_classes) under `logits` or `proba`; further `routing` (n_samples, n_routing)
-    with `routing_names`, and `classes`. Other arrays with one value per row can be selected.
+    with `routing_names`, and `classes`; `experts` (n_samples, n_experts, n_classes), or
+    (n_samples, n_experts) for an event, with `gates` (n_samples, n_experts). Other arrays with
+    one value per row can be selected.
 
     Raises
     ------
@@ -39,6 +46,11 @@ def read_npz(path: Path, *, target: str | None = None) -> Source:
         listed = None if names is None else [str(name) for name in np.ravel(names)]
         columns = routing_columns(arrays.pop("routing"), listed)
         _check_rows("routing", next(iter(columns.values())), n_rows)
+    named = class_names(np.ravel(arrays[classes]).tolist()) if classes else None
+    parts = expert_columns(arrays.pop("experts", None), arrays.pop("gates", None), named)
+    for name, values in parts.items():
+        _check_rows(name, values, n_rows)
+    columns |= parts
     unused = []
     for name, values in arrays.items():
         if name == classes:
@@ -50,7 +62,6 @@ def read_npz(path: Path, *, target: str | None = None) -> Source:
         else:
             unused.append(f"`{name}` {values.shape}")
     notes = (f"Arrays with other than {n_rows} rows: {', '.join(unused)}.",) if unused else ()
-    named = class_names(np.ravel(arrays[classes]).tolist()) if classes else None
     return Source(columns, classes=named, notes=notes)
 
 

@@ -30,6 +30,7 @@ def read_predictions(
     group: str | None = None,
     split: str | None = None,
     join: str | Path | None = None,
+    experts: bool = False,
 ) -> PredictionTable:
     r"""Read predictions, outcomes and routing features from a file.
 
@@ -57,6 +58,10 @@ def read_predictions(
     join : str or Path, default=None
         Second file with further columns, matched by `doc_id`, `doc_hash`, `sample_id` or `id`.
         Its columns are routing features unless `routing` selects.
+    experts : bool, default=False
+        Whether the columns `expert__<m>__<class>` (`expert__<m>` for an event) and `gate__<m>` of
+        a mixture of experts are read, which must be there then. Without columns of a confidence
+        the mixture is the confidence.
 
     Returns
     -------
@@ -112,6 +117,7 @@ def read_predictions(
             routing=routing,
             group=group,
             split=split,
+            experts=experts,
         )
     return PredictionTable(**fields, source=path.name, digest=_digest(path))
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sk_arcal._columns import ROUTING_PREFIX
+from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX, ROUTING_PREFIX
 from sk_arcal.audit._reading._score_columns import (
     KNOWN_SCORES,
+    MIXTURE,
     Scores,
     chosen_scores,
+    is_part,
     recognised_scores,
 )
 from sk_arcal.audit._reading._selectors import first_known, listed, select_one, select_several
@@ -65,8 +67,13 @@ def assign_roles(
     confidence: str | Sequence[str] | None = None,
     routing: str | Sequence[str] | None = None,
     group: str | None = None,
+    mixture: Scores | None = None,
 ) -> Roles:
     """Give every column its role.
+
+    With a `mixture` of experts its scores are those of the model where no others are found, and
+    the columns of experts and gates have a role already. Without one they are free, but taken
+    only by selectors that name them.
 
     Raises
     ------
@@ -79,17 +86,30 @@ def assign_roles(
     group = select_one(group, names, "group") if group else first_known(names, GROUPS)
     weight = first_known(names, WEIGHTS)
     taken = {name for name in (label, correct, group, weight) if name}
-    free = [name for name in names if name not in taken]
+    free = [name for name in names if name not in taken and not is_part(name)]
     if confidence is None:
-        scores = recognised_scores(source, free, label)
+        scores = recognised_scores(source, free, label, mixture)
     else:
-        scores = chosen_scores(source, select_several(confidence, names, "confidence"))
+        among = _selectable(names, confidence, mixture)
+        found = select_several(confidence, names, "confidence", among=among)
+        scores = chosen_scores(source, found)
     _refuse_shared(scores.names, {"outcome": label or correct, "group": group})
     free = [name for name in free if name not in scores.names]
     predicted = first_known(free, PREDICTED)
     free = [name for name in free if name != predicted]
+    if routing is not None:
+        free = _selectable([n for n in names if n in free or is_part(n)], routing, mixture)
     chosen = _routing(source, free, routing)
     return Roles(scores, label, correct, predicted, chosen, group, weight)
+
+
+def _selectable(
+    names: Sequence[str], selectors: str | Sequence[str], mixture: Scores | None
+) -> list[str]:
+    """Return the columns that selectors may choose; a glob over all takes no expert or gate."""
+    given = [selectors] if isinstance(selectors, str) else selectors
+    named = any(isinstance(s, str) and s.startswith((EXPERT_PREFIX, GATE_PREFIX)) for s in given)
+    return [n for n in names if not is_part(n) or (named and mixture is None and n != MIXTURE)]
 
 
 def _outcome(names: list[str], target: str | None) -> tuple[str | None, str | None]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX
 from sk_arcal.audit._reading._cells import is_missing, is_number_column, label_text
 from sk_arcal.audit._reading._selectors import first_known, listed, quoted
 from sk_arcal.audit._reading._source import Source
@@ -26,6 +27,8 @@ PROBABILITIES = (
     *("proba", "probs", "probabilities", "prob", "probability", "prediction_proba"),
     *("prediction_probas", "y_prob", "y_proba", "y_score"),
 )
+# What a table calls the mixture where the file holds its experts and gates.
+MIXTURE = "mixture of the experts"
 KNOWN_SCORES = (*CONFIDENCE, *LOGITS, *PROBABILITIES)
 
 # The two that our extractor writes need no second look.
@@ -61,6 +64,11 @@ class Scores:
     kind: str
     names: tuple[str, ...]
     classes: tuple[str, ...] | None = None
+
+
+def is_part(name: str) -> bool:
+    """Whether a column is a part of a mixture: neither its confidence nor a feature of it."""
+    return name == MIXTURE or name.startswith((EXPERT_PREFIX, GATE_PREFIX))
 
 
 def chosen_scores(source: Source, names: list[str]) -> Scores:
@@ -111,8 +119,10 @@ def _common_beginning(names: Sequence[str]) -> str:
     return "".join(letters[0] for letters in same)
 
 
-def recognised_scores(source: Source, free: list[str], label: str | None) -> Scores:
-    """Find the scores among the `free` columns by their names."""
+def recognised_scores(
+    source: Source, free: list[str], label: str | None, otherwise: Scores | None = None
+) -> Scores:
+    """Find the scores among the `free` columns by their names, else return `otherwise`."""
     labels = _label_texts(source[label]) if label else set()
     lists = [name for name in free if _holds_lists(source[name])]
     single = [name for name in free if name not in lists]
@@ -132,6 +142,8 @@ def recognised_scores(source: Source, free: list[str], label: str | None) -> Sco
         found = search()
         if found:
             return found
+    if otherwise is not None:
+        return otherwise
     raise ValueError(
         "No scores were found: expected class scores (`logit__<class>`, `proba__<class>`, "
         "`logits`) or `confidence`. "

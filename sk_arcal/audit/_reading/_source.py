@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal._columns import ROUTING_PREFIX
+from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX, ROUTING_PREFIX
 from sk_arcal.audit._reading._cells import Locate, label_text, row_number
 
 
@@ -137,3 +137,40 @@ def routing_columns(routing: Any, names: Sequence[str] | None) -> dict[str, NDAr
             f"`routing_names` must hold {matrix.shape[1]} different names; got {names}."
         )
     return {ROUTING_PREFIX + name: matrix[:, j] for j, name in enumerate(names)}
+
+
+def expert_columns(
+    experts: Any, gates: Any, classes: Sequence[str] | None
+) -> dict[str, NDArray[Any]]:
+    """Return arrays of experts and gates as columns with the names that files give them."""
+    columns: dict[str, NDArray[Any]] = {}
+    if experts is not None:
+        table = np.asarray(experts)
+        if table.ndim not in {2, 3} or 0 in table.shape:
+            raise ValueError(
+                "`experts` must have shape (n_samples, n_experts) or (n_samples, n_experts, "
+                f"n_classes); got shape {table.shape}."
+            )
+        for m in range(table.shape[1]):
+            columns |= _columns_of_expert(f"{EXPERT_PREFIX}{m}", table[:, m], classes)
+    if gates is not None:
+        matrix = np.asarray(gates)
+        if matrix.ndim != 2:
+            raise ValueError(
+                f"`gates` must have shape (n_samples, n_experts); got shape {matrix.shape}."
+            )
+        columns |= {f"{GATE_PREFIX}{m}": matrix[:, m] for m in range(matrix.shape[1])}
+    return columns
+
+
+def _columns_of_expert(
+    name: str, scores: NDArray[Any], classes: Sequence[str] | None
+) -> dict[str, NDArray[Any]]:
+    if scores.ndim == 1:
+        return {name: scores}
+    named = [str(k) for k in range(scores.shape[1])] if classes is None else classes
+    if len(named) != scores.shape[1]:
+        raise ValueError(
+            f"`experts` has {scores.shape[1]} classes where `classes` names {len(named)}."
+        )
+    return {f"{name}__{label}": column for label, column in zip(named, scores.T, strict=True)}

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_arcal._columns import ROUTING_PREFIX
+from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX, ROUTING_PREFIX
 from sk_arcal._validation import FloatArray, import_optional
 from sk_arcal.audit._reading._assemble import assemble, assemble_by_name
 from sk_arcal.audit._reading._cells import counted
 from sk_arcal.audit._reading._roles import Roles
-from sk_arcal.audit._reading._score_columns import Scores
+from sk_arcal.audit._reading._score_columns import MIXTURE, Scores
 from sk_arcal.audit._reading._source import (
+    Source,
     class_names,
+    expert_columns,
     routing_columns,
     source_from_arrays,
     source_from_frame,
@@ -47,6 +49,13 @@ class PredictionTable:
         Rows that share a value depend on each other.
     evaluate : ndarray of bool of shape (n_samples,) or None
         True: evaluate here. False: fit the calibrator here. None: no split was given.
+    gates : ndarray of shape (n_samples, n_experts) or None
+        Weights of the experts of a mixture; rows sum to one.
+    experts : ndarray of shape (n_samples, n_experts, n_classes) or None
+        Class log-probabilities of every expert, in the order of `classes`; where those are not
+        known, of "not the event" and "the event".
+    expert_names : tuple of str
+        Names of the experts.
     mapping : dict of str to str
         What was read from where.
     notes : tuple of str
@@ -83,6 +92,9 @@ class PredictionTable:
     routing: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     groups: NDArray[Any] | None = None
     evaluate: NDArray[np.bool_] | None = None
+    gates: FloatArray | None = None
+    experts: FloatArray | None = None
+    expert_names: tuple[str, ...] = ()
     mapping: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str | None = None
@@ -102,10 +114,13 @@ class PredictionTable:
         groups: ArrayLike | None = None,
         split: ArrayLike | None = None,
         classes: Sequence[Any] | None = None,
+        experts: ArrayLike | None = None,
+        gates: ArrayLike | None = None,
     ) -> "PredictionTable":
         """Build a table from arrays.
 
-        Exactly one of `logits`, `proba` and `confidence` is given. With at least two score
+        Exactly one of `logits`, `proba` and `confidence` is given, or none of them beside `experts`
+        and `gates`: then the mixture of the experts gives the scores. With at least two score
         columns the event is that the class with the largest score is the true one, and the
         confidence is its probability. With one, `logits` and `proba` speak about the second of
         two classes, and `confidence` about the prediction being right.
@@ -133,6 +148,12 @@ class PredictionTable:
             0: fit the calibrator here; 1: evaluate here; rows with other values are left out.
         classes : sequence, default=None
             Class of every score column.
+        experts : array-like of shape (n_samples, n_experts, n_classes) or (n_samples, n_experts), \
+                default=None
+            Class scores of every expert of a mixture, or its score of the event: probabilities,
+            or logits.
+        gates : array-like of shape (n_samples, n_experts), default=None
+            Weights of the experts, or their logits; needed with `experts`.
 
         Returns
         -------
@@ -149,26 +170,31 @@ class PredictionTable:
         """
         given = {"logits": logits, "proba": proba, "confidence": confidence}
         named = [name for name, values in given.items() if values is not None]
-        if len(named) != 1:
+        mixed = experts is not None or gates is not None
+        if len(named) > 1 or not (named or mixed):
             raise ValueError(
                 "Exactly one of `logits`, `proba` and `confidence` must be given; "
                 f"got {' and '.join(named) or 'none'}."
             )
         features = routing_columns(routing, routing_names)
         rest = {"y_pred": y_pred, "groups": groups, "split": split}
-        source = source_from_arrays({"y_true": y_true, **given, **rest, **features})
-        if classes is not None:
-            source = replace(source, classes=class_names(classes))
-        kind = {"logits": "logit", "proba": "probability"}.get(named[0], "confidence")
+        names = None if classes is None else class_names(classes)
+        parts = expert_columns(experts, gates, names)
+        source = source_from_arrays({"y_true": y_true, **given, **rest, **features, **parts})
+        source = replace(source, classes=names)
         roles = Roles(
-            Scores(kind, (named[0],)),
+            _given_scores(named),
             label="y_true",
             predicted=None if y_pred is None else "y_pred",
             routing=tuple(features),
             group=None if groups is None else "groups",
         )
         chosen = None if split is None else "split"
-        return cls(**assemble(source, split=chosen, choose=lambda _: roles))
+
+        def choose(_: Source, mixture: Scores | None) -> Roles:
+            return roles if named or mixture is None else replace(roles, scores=mixture)
+
+        return cls(**assemble(source, split=chosen, choose=choose, experts=mixed))
 
     @classmethod
     def from_frame(
@@ -180,6 +206,7 @@ class PredictionTable:
         routing: str | Sequence[str] | None = None,
         group: str | None = None,
         split: str | None = None,
+        experts: bool = False,
     ) -> "PredictionTable":
         """Build a table from a DataFrame, by selectors or by the usual names.
 
@@ -199,6 +226,9 @@ class PredictionTable:
             Column of rows that belong together; `group` is found without it.
         split : str, default=None
             Column with 0 (fit the calibrator) and 1 (evaluate); `split` is found without it.
+        experts : bool, default=False
+            Whether the columns `expert__<m>__<class>` (`expert__<m>` for an event) and `gate__<m>`
+            are read. Without columns of a confidence the mixture is the confidence.
 
         Returns
         -------
@@ -209,7 +239,7 @@ class PredictionTable:
         ------
         ValueError
             If a selector matches nothing, no outcome or scores are found, or a value is missing,
-            infinite, out of range or not a known label.
+            infinite, out of range or not a known label, or `experts` finds no experts or gates.
         TypeError
             If `frame` is not a table.
 
@@ -231,6 +261,7 @@ class PredictionTable:
             routing=routing,
             group=group,
             split=split,
+            experts=experts,
         )
         return cls(**fields)
 
@@ -269,8 +300,8 @@ class PredictionTable:
         Returns
         -------
         frame : pandas.DataFrame
-            `y` and `logit__<class>`, or `correct` and `confidence`; `routing__<name>`; `group`
-            and `split` where they are known.
+            `y` and `logit__<class>`, or `correct` and `confidence`; `routing__<name>`; `group`,
+            `split`, `expert__<m>__<class>` (`expert__<m>`) and `gate__<m>` where they are known.
 
         Raises
         ------
@@ -288,8 +319,31 @@ class PredictionTable:
         columns |= {f"{ROUTING_PREFIX}{name}": values for name, values in self.routing.items()}
         columns |= {} if self.groups is None else {"group": self.groups}
         columns |= {} if self.evaluate is None else {"split": self.evaluate.astype(np.int64)}
-        return pandas.DataFrame(columns)
+        return pandas.DataFrame(columns | self._expert_columns())
+
+    def _expert_columns(self) -> dict[str, NDArray[Any]]:
+        if self.experts is None or self.gates is None:
+            return {}
+        columns: dict[str, NDArray[Any]] = {}
+        for name, logs in zip(self.expert_names, self.experts.swapaxes(0, 1), strict=True):
+            if self.classes is None:
+                # Probabilities: small log-odds could be taken for them.
+                columns[EXPERT_PREFIX + name] = np.exp(logs[:, 1])
+                continue
+            scores = zip(self.classes, logs.T, strict=True)
+            columns |= {f"{EXPERT_PREFIX}{name}__{label}": score for label, score in scores}
+        gates = zip(self.expert_names, self.gates.T, strict=True)
+        return columns | {GATE_PREFIX + name: gate for name, gate in gates}
 
     def __repr__(self) -> str:
         kind = "" if self.logits is None else f", n_classes={self.n_classes}"
+        kind += f", n_experts={len(self.expert_names)}" if self.expert_names else ""
         return f"PredictionTable(n_samples={self.n_samples}{kind}, routing={list(self.routing)})"
+
+
+def _given_scores(named: Sequence[str]) -> Scores:
+    """Return how the scores among the arrays are read; those of the mixture if none is there."""
+    if not named:
+        return Scores("logit", (MIXTURE,))
+    kind = {"logits": "logit", "proba": "probability"}.get(named[0], "confidence")
+    return Scores(kind, (named[0],))
