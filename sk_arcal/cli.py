@@ -5,11 +5,11 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from sk_arcal import __version__
 from sk_arcal._validation import import_optional
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DEMO_REPORT = "sk-arcal-demo.html"
 _BAD_INPUT = 2
-
-Progress = Callable[[int, int, str], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -233,8 +231,9 @@ def _audit(
     tables: "dict[str, PredictionTable]", arguments: argparse.Namespace
 ) -> "RoutingAudit | RunsAudit":
     from sk_arcal.audit import audit_runs, routing_audit
+    from sk_arcal.audit._progress_bar import progress_bar
 
-    with _progress_bar(sys.stderr, quiet=arguments.quiet) as progress:
+    with progress_bar(sys.stderr, quiet=arguments.quiet) as progress:
         options: dict[str, Any] = {
             "random_state": arguments.seed,
             "n_jobs": arguments.n_jobs,
@@ -246,31 +245,6 @@ def _audit(
         if len(tables) > 1:
             return audit_runs(tables, **options)
         return routing_audit(*tables.values(), experts=arguments.experts, **options)
-
-
-@contextmanager
-def _progress_bar(stream: TextIO, *, quiet: bool) -> Iterator[Progress | None]:
-    """Yield a function that draws a bar, or None where nobody would see one."""
-    bar_class = None if quiet or not stream.isatty() else _tqdm()
-    if bar_class is None:
-        yield None
-        return
-    with bar_class(
-        total=1, file=stream, leave=False, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}"
-    ) as bar:
-
-        def draw(done: int, total: int, label: str) -> None:
-            bar.total, bar.n = total, done
-            bar.set_description_str(label)
-
-        yield draw
-
-
-def _tqdm() -> Any:
-    try:
-        return import_optional("tqdm", extra="report", caller="The progress bar").tqdm
-    except ImportError:
-        return None
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -336,10 +310,14 @@ def _complain(kind: str, reason: object) -> None:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show warnings as sentences, without the line of code that gave them."""
+    """Show warnings as sentences, each once, without the line of code that gave them."""
+    said: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        _complain("warning", message)
+        # Every fold of a cross-validation may have the same to say.
+        if str(message) not in said:
+            said.add(str(message))
+            _complain("warning", message)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

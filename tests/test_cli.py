@@ -296,40 +296,14 @@ def test_real_logits_are_audited_with_the_known_calibration_errors(shared_data, 
     assert scorecard["temperature"]["ece"] == pytest.approx(0.0235, abs=1e-4)
 
 
-# --- progress and warnings -----------------------------------------------------------------------
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        return True
-
-
-def test_progress_bar_is_drawn_on_a_terminal():
-    stream = Terminal()
-    with cli._progress_bar(stream, quiet=False) as progress:
-        progress(3, 4, "testing load")
-    assert "testing load" in stream.getvalue()
-    assert "75%" in stream.getvalue()
-
-
-@pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Terminal(), True)])
-def test_progress_bar_is_not_drawn_where_nobody_looks(stream, quiet):
-    with cli._progress_bar(stream, quiet=quiet) as progress:
-        assert progress is None
-
-
-def test_progress_bar_is_not_drawn_without_tqdm(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    with cli._progress_bar(Terminal(), quiet=False) as progress:
-        assert progress is None
+# --- warnings ------------------------------------------------------------------------------------
 
 
 def test_warning_is_one_sentence_on_the_error_stream(capsys):
     with cli._plain_warnings():
         warnings.simplefilter("always")
-        warnings.warn("the temperature is odd", stacklevel=1)
+        for _ in range(3):
+            warnings.warn("the temperature is odd", stacklevel=1)
     assert capsys.readouterr().err == "sk-arcal: warning: the temperature is odd\n"
 
 
