@@ -8,6 +8,8 @@ from sk_arcal.feature_extraction._backbone import Backbone
 from sk_arcal.feature_extraction._cache import RowCache
 from sk_arcal.feature_extraction._extraction._record import Extraction
 from sk_arcal.feature_extraction._extractor import RoutingFeatureExtractor
+from sk_arcal.feature_extraction._layer_extractor import LayerExtractor
+from sk_arcal.feature_extraction._lens._layout import LayerReadout
 from sk_arcal.feature_extraction._readers._registry import register_depth_site, register_router
 from sk_arcal.feature_extraction._readers._routes import Routes
 from sk_arcal.feature_extraction._summaries import summarize_routing
@@ -17,6 +19,8 @@ __all__ = [
     "Backbone",
     "Extraction",
     "ExtractionWarning",
+    "LayerExtractor",
+    "LayerReadout",
     "RouteSite",
     "Routes",
     "RoutingFeatureExtractor",

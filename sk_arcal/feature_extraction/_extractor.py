@@ -1,30 +1,26 @@
 """The transformer: from rows, through a network, to columns of scores and routing."""
 
 from collections.abc import Callable, Sequence
-from copy import copy
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike
 
-from sk_arcal.feature_extraction._backbone import Backbone
+from sk_arcal._validation import FloatArray
+from sk_arcal.feature_extraction._extraction._base import BaseExtractor
 from sk_arcal.feature_extraction._extraction._columns import (
     all_columns,
     degenerate_routing,
-    prefill_rows,
     whole_extraction,
 )
-from sk_arcal.feature_extraction._extraction._inputs import read_rows
-from sk_arcal.feature_extraction._extraction._parameters import as_backbone
+from sk_arcal.feature_extraction._extraction._parameters import open_source
 from sk_arcal.feature_extraction._extraction._record import Extraction
 from sk_arcal.feature_extraction._extraction._rows import Rows
+from sk_arcal.feature_extraction._extraction._run import RecordSource
 
 
-class RoutingFeatureExtractor(TransformerMixin, BaseEstimator):
+class RoutingFeatureExtractor(BaseExtractor):
     """Columns of scores and routing from a network, one row of them for each row of X.
 
     Every row is forwarded once: what the network says is kept in a cache on disk, found by the
@@ -170,31 +166,6 @@ class RoutingFeatureExtractor(TransformerMixin, BaseEstimator):
         self.on_miss = on_miss
         self.progress = progress
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Find out what the columns are, and which of them are constant.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_samples, ...), or list of texts or token sequences
-            What the network takes.
-        y : object, default=None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer.
-
-        Raises
-        ------
-        ValueError
-            If X or a parameter cannot be used, or the network has no site that routes.
-        TypeError
-            If the backbone is none, or a parameter has the wrong kind.
-        """
-        self.fit_transform(X)
-        return self
-
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit, and return the columns of the same rows.
 
@@ -213,31 +184,6 @@ class RoutingFeatureExtractor(TransformerMixin, BaseEstimator):
         values, self._names, self.sites_ = all_columns(self, self._prepare(X))
         self.degenerate_features_ = degenerate_routing(values, self._names)
         return values
-
-    def transform(self, X: Any) -> Any:
-        """Return scores and routing columns.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_samples, ...), or list of texts or token sequences
-            Of the kind seen in `fit`.
-
-        Returns
-        -------
-        columns : ndarray or table of shape (n_samples, n_columns)
-            Scores, then routing.
-
-        Raises
-        ------
-        NotFittedError
-            If `fit` has not been called.
-        ValueError
-            If X has another kind or shape than in `fit`, or holds NaN.
-        RuntimeError
-            If a row is not in the cache and may not be forwarded, see `on_miss`.
-        """
-        check_is_fitted(self)
-        return all_columns(self, self._rows(X))[0]
 
     def extract(self, X: Any) -> Extraction:
         """Return all that is known about some rows, before it is summarised.
@@ -264,86 +210,8 @@ class RoutingFeatureExtractor(TransformerMixin, BaseEstimator):
         extractor = self._ready(X)
         return whole_extraction(extractor, extractor._rows(X))
 
-    def prefill(self, X: Any, *, progress: bool = True) -> Self:
-        """Forward the rows that the cache lacks, before a search or on several GPUs.
+    def _values(self, rows: Rows) -> FloatArray:
+        return all_columns(self, rows)[0]
 
-        Works before `fit`, too. Started by torchrun or accelerate, each process forwards its
-        share on its own device; all return when all are done.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_samples, ...), or list of texts or token sequences
-            What the network takes.
-        progress : bool, default=True
-            Whether to show a bar.
-
-        Returns
-        -------
-        self : object
-            The transformer, not fitted by this.
-
-        Raises
-        ------
-        ValueError
-            If there is no cache to fill, or X or a parameter cannot be used.
-        """
-        if self.cache is False:
-            raise ValueError("There is nothing to prefill with cache=False.")
-        extractor = self._ready(X)
-        prefill_rows(extractor, extractor._rows(X), progress=progress)
-        return self
-
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the names of the columns.
-
-        Parameters
-        ----------
-        input_features : object, default=None
-            Ignored.
-
-        Returns
-        -------
-        names : ndarray of str of shape (n_columns,)
-            ``logit__<class>``, then ``routing__<summary>``.
-
-        Raises
-        ------
-        NotFittedError
-            If `fit` has not been called.
-        """
-        check_is_fitted(self)
-        return np.array(self._names, dtype=object)
-
-    def _ready(self, X: Any) -> "RoutingFeatureExtractor":
-        """Return this transformer if it is fitted, else a twin that knows the kind of X."""
-        if self.__sklearn_is_fitted__():
-            return self
-        twin = clone(self)
-        twin._prepare(X)
-        return twin
-
-    def _prepare(self, X: Any) -> Rows:
-        """Learn what X is; return its rows."""
-        self.backbone_ = as_backbone(self.backbone)
-        rows, self.input_kind_ = read_rows(self, X, kind=None)
-        return rows
-
-    def _rows(self, X: Any) -> Rows:
-        return read_rows(self, X, kind=self.input_kind_)[0]
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_names")
-
-    def __sklearn_clone__(self) -> Any:
-        # A module is shared, not copied; everything else is cloned as usual.
-        if self.backbone is None or isinstance(self.backbone, Backbone):
-            return super().__sklearn_clone__()
-        shell = copy(self)
-        shell.backbone = None
-        return clone(shell).set_params(backbone=self.backbone)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
-        return tags
+    def _open(self, n_rows: int, progress: bool) -> AbstractContextManager[RecordSource]:
+        return open_source(self, n_rows, progress)

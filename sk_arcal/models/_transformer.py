@@ -160,14 +160,64 @@ class ResidualTransformer(nn.Module):
         for block in self.blocks:
             stream.add(block.attention(stream.read()))
             stream.add(block.mlp(stream.read()))
-        tokens = stream.read()
-        if self.pooling == "cls":
-            logits = self.head(self.norm(tokens[:, 0]))
-        else:
-            logits = self.head(self.norm(tokens).mean(dim=1))
+        pooled = self._pooled(stream.read())
+        logits = self.head(self.norm(pooled) if self.pooling == "cls" else pooled)
         if not return_routing:
             return logits
         return logits, dict(zip(self.read_paths(), stream.weights, strict=True))
+
+    def read_layers(self, x: Tensor) -> Tensor:
+        """Return what the head would be given if the network ended earlier.
+
+        With attention over depth that is the mixture that the last read makes of the sources so
+        far; with a plain residual, the sum so far.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, ...)
+            Raw rows.
+
+        Returns
+        -------
+        states : Tensor of shape (n_samples, depth + 1, width)
+            Before the first block, and after every block. Of the classification token before
+            the norm, or the mean of the normalised tokens; `layer_readout` turns both into logits.
+        """
+        embedding = self.embed(x)
+        reads = [read for _, read in self._named_reads()]
+        # In one phase a read leaves no trace in the stream, so the last can be made at any depth.
+        stream: Any = (
+            depth_stream(embedding, reads, n_blocks=self.n_blocks)
+            if reads
+            else PlainStream(embedding)
+        )
+        states = [self._pooled(self._read_last(stream))]
+        block: Any
+        for block in self.blocks:
+            stream.add(block.attention(stream.read()))
+            stream.add(block.mlp(stream.read()))
+            states.append(self._pooled(self._read_last(stream)))
+        return torch.stack(states, dim=1)
+
+    def layer_readout(self) -> tuple[nn.Module | None, nn.Linear]:
+        """Return what turns the states of `read_layers` into logits.
+
+        Returns
+        -------
+        norm : Module or None
+            Comes first; None if the states are normalised already.
+        head : Linear
+            From states to logits.
+        """
+        return (self.norm if self.pooling == "cls" else None), self.head
+
+    def _read_last(self, stream: Any) -> Tensor:
+        if self.output_read is None:
+            return stream.read()
+        return stream._mix(2 * len(self.blocks))[1]
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 0] if self.pooling == "cls" else self.norm(tokens).mean(dim=1)
 
     def read_paths(self) -> list[str]:
         """Return the paths of the reads, in their order.

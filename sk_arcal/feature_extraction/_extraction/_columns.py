@@ -79,7 +79,7 @@ def prefill_rows(extractor: Any, rows: Rows, *, progress: bool) -> None:
     settings = {"on_miss": "compute", "device": extractor.device or device}
     worker = clone(extractor).set_params(**settings)
     worker.backbone_ = extractor.backbone_
-    with open_source(worker, len(mine), progress) as source:
+    with worker._open(len(mine), progress) as source:
         for _ in source.windows(rows.take(mine)):
             pass
     wait()

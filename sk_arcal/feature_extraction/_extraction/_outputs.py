@@ -48,7 +48,7 @@ def kept_scores(output: Any, batch: Batch, settings: ExtractionSettings) -> torc
     at_last = _at_last_token(logits, batch.mask)
     if settings.outputs == "confidence":
         return _confidence(at_last)
-    return at_last[:, _options_within(settings.option_ids, at_last.shape[1])]
+    return at_last[:, options_within(settings.option_ids, at_last.shape[1])]
 
 
 def _logits(output: Any) -> torch.Tensor:
@@ -66,6 +66,19 @@ def _logits(output: Any) -> torch.Tensor:
             "use outputs=None."
         )
     return found
+
+
+def scores_at_last_token(output: Any, batch: Batch) -> torch.Tensor | None:
+    """Return logits of classes, or those that follow the last token; None if there are none."""
+    try:
+        logits = _logits(output)
+    except TypeError:
+        return None
+    # A network without a head returns states, which are no scores.
+    named = isinstance(output, torch.Tensor) or logits is getattr(output, "logits", None)
+    if not named or logits.ndim not in (2, 3) or len(logits) != batch.n_rows:
+        return None
+    return _at_last_token(logits, batch.mask)
 
 
 def _class_logits(logits: torch.Tensor) -> torch.Tensor:
@@ -96,7 +109,8 @@ def _at_last_token(logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     return logits[torch.arange(len(logits), device=logits.device), last]
 
 
-def _options_within(option_ids: tuple[int, ...], n_known: int) -> list[int]:
+def options_within(option_ids: tuple[int, ...], n_known: int) -> list[int]:
+    """Return the positions of option tokens among scores."""
     if max(option_ids) >= n_known:
         raise ValueError(
             f"`option_tokens` holds token {max(option_ids)}, but the model scores {n_known} tokens."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sk_arcal._routing import TOKEN_REDUCTIONS
 from sk_arcal._validation import check_integer, check_option, import_optional
@@ -19,13 +19,16 @@ _DTYPES = ("float16", "bfloat16")
 _SIDES = ("left", "right")
 
 
-def as_backbone(given: Any) -> Backbone:
+_S = TypeVar("_S", bound=RecordSource)
+
+
+def as_backbone(given: Any, caller: str = "RoutingFeatureExtractor") -> Backbone:
     """Return the backbone; a module is wrapped."""
     if isinstance(given, Backbone):
         return given
     if given is None:
         raise ValueError("`backbone` is missing: pass a Backbone or a torch module.")
-    torch = import_optional("torch", extra="torch", caller="RoutingFeatureExtractor")
+    torch = import_optional("torch", extra="torch", caller=caller)
     if isinstance(given, torch.nn.Module):
         return Backbone(given)
     raise TypeError(f"`backbone` must be a Backbone or a torch module; got {given!r}.")
@@ -33,10 +36,17 @@ def as_backbone(given: Any) -> Backbone:
 
 def check_parameters(extractor: Any) -> None:
     """Refuse parameters that cannot be used with any network."""
-    for name, allowed in (("outputs", OUTPUTS), ("dtype", _DTYPES), ("padding_side", _SIDES)):
+    if extractor.outputs is not None:
+        check_option("outputs", extractor.outputs, OUTPUTS)
+    check_option("token_reduction", extractor.token_reduction, TOKEN_REDUCTIONS)
+    check_common(extractor)
+
+
+def check_common(extractor: Any) -> None:
+    """Refuse parameters that extractors share, of how rows are forwarded and kept."""
+    for name, allowed in (("dtype", _DTYPES), ("padding_side", _SIDES)):
         if getattr(extractor, name) is not None:
             check_option(name, getattr(extractor, name), allowed)
-    check_option("token_reduction", extractor.token_reduction, TOKEN_REDUCTIONS)
     check_option("on_miss", extractor.on_miss, _MISSES)
     check_integer("batch_size", extractor.batch_size, low=1)
     for name, low in (("max_length", 1), ("pad_token_id", 0), ("cache_max_bytes", 1)):
@@ -58,17 +68,18 @@ def settings_of(extractor: Any, backbone: Backbone) -> ExtractionSettings:
     wants_last_token = extractor.outputs in ("options", "confidence")
     return ExtractionSettings(
         outputs=extractor.outputs,
-        option_ids=_option_ids(extractor, backbone),
+        option_ids=option_ids_of(extractor, backbone),
         token_reduction=extractor.token_reduction,
         dtype=extractor.dtype,
         device=extractor.device,
         padding_side=extractor.padding_side or ("left" if wants_last_token else "right"),
-        pad_token_id=_pad_token_id(extractor.pad_token_id, backbone),
+        pad_token_id=pad_token_id_of(extractor.pad_token_id, backbone),
         preprocess=extractor.preprocess,
     )
 
 
-def _option_ids(extractor: Any, backbone: Backbone) -> tuple[int, ...]:
+def option_ids_of(extractor: Any, backbone: Backbone) -> tuple[int, ...]:
+    """Return the numbers of the option tokens."""
     options = extractor.option_tokens
     if extractor.outputs != "options":
         if options is not None:
@@ -99,7 +110,8 @@ def _token_id(option: Any, tokenizer: Any) -> int:
     return int(ids[0])
 
 
-def _pad_token_id(given: int | None, backbone: Backbone) -> int:
+def pad_token_id_of(given: int | None, backbone: Backbone) -> int:
+    """Return the token to fill up with."""
     known = given if given is not None else getattr(backbone.tokenizer, "pad_token_id", None)
     return 0 if known is None else int(known)
 
@@ -134,11 +146,34 @@ def open_source(extractor: Any, n_rows: int, progress: bool) -> Iterator[RecordS
         Whether to show it.
     """
     check_parameters(extractor)
+    settings = settings_of(extractor, extractor.backbone_)
+    with opened_source(RecordSource, extractor, settings, n_rows, progress) as source:
+        yield source
+
+
+@contextmanager
+def opened_source(
+    kind: type[_S], extractor: Any, settings: ExtractionSettings, n_rows: int, progress: bool
+) -> Iterator[_S]:
+    """Yield a source of some kind, with a bar if wanted.
+
+    Parameters
+    ----------
+    kind : type
+        RecordSource, or one derived from it.
+    extractor : object
+        With `backbone_` and the parameters of how rows are kept.
+    settings : ExtractionSettings
+        How to forward, and what to keep.
+    n_rows : int
+        Rows to come, for the bar.
+    progress : bool
+        Whether to show it.
+    """
     backbone = extractor.backbone_
-    settings = settings_of(extractor, backbone)
     bar = _bar(n_rows) if progress else None
     try:
-        yield RecordSource(
+        yield kind(
             backbone,
             settings,
             open_table(extractor, backbone, settings),

@@ -90,17 +90,19 @@ class RecordSource:
     def layout(self) -> RecordLayout | None:
         """What the records mean; None as long as nothing was forwarded."""
         if self._layout is None and (known := self.table.layout) is not None:
-            self._layout = RecordLayout.from_dict(known)
+            self._layout = self._restored(known)
         return self._layout
 
     def windows(self, rows: Rows) -> Iterator[tuple[slice, Extraction]]:
         """Yield slices of the rows in order, and what the network says about each."""
-        for start in range(0, len(rows), _WINDOW):
-            window = slice(start, min(start + _WINDOW, len(rows)))
+        start = 0
+        while start < len(rows):
+            window = slice(start, min(start + self._window(), len(rows)))
             records = self._records(rows.take(window), start)
             layout = self.layout
             assert layout is not None
             yield window, layout.extraction(records)
+            start = window.stop
         self.table.compact()
 
     def _records(self, rows: Rows, start: int) -> FloatArray:
@@ -165,8 +167,19 @@ class RecordSource:
             )
         self.table.write(keys, records)
 
+    def _window(self) -> int:
+        """Return the rows of the next window."""
+        return _WINDOW
+
+    def _restored(self, known: dict[str, Any]) -> Any:
+        """Return the layout that a table knows."""
+        return RecordLayout.from_dict(known)
+
     @cached_property
     def _forward(self) -> "Forward":
+        return self._make_forward()
+
+    def _make_forward(self) -> "Forward":
         import_optional("torch", extra="torch", caller="RoutingFeatureExtractor")
         from sk_arcal.feature_extraction._extraction._forward import Forward
 

@@ -40,13 +40,14 @@ def score_columns(
         return scores[:, :0], []
     if outputs == "confidence":
         return scores, ["logit__correct"]
-    labels = _labels(classes, max(scores.shape[1], 2))
+    labels = labels_of_scores(classes, max(scores.shape[1], 2))
     if scores.shape[1] == 2:
         scores = scores[:, 1:] - scores[:, :1]
     return scores, [f"logit__{label}" for label in labels[-scores.shape[1] :]]
 
 
-def _labels(classes: ArrayLike | None, n_classes: int) -> list[Any]:
+def labels_of_scores(classes: ArrayLike | None, n_classes: int) -> list[Any]:
+    """Return the names of some scores: 0, 1, ... or the classes given."""
     labels = list(range(n_classes)) if classes is None else np.asarray(classes).tolist()
     if len(labels) != n_classes or len({str(label) for label in labels}) != n_classes:
         raise ValueError(
