@@ -6,8 +6,10 @@ with ``routing_columns=[]`` each is a classical method.
 
 from sk_arcal._columns import columns
 from sk_arcal.calibration._adversarial_reweight import AdversarialReweightCalibrator
+from sk_arcal.calibration._calibration_direction import CalibrationDirection
 from sk_arcal.calibration._cross_fitted import RoutingCalibratedClassifierCV
 from sk_arcal.calibration._expert_temperature import ExpertTemperatureScaler
+from sk_arcal.calibration._linear_readout import LinearReadout
 from sk_arcal.calibration._mlp import CapacityMatchedMLP
 from sk_arcal.calibration._multicalibration import MulticalibrationCalibrator
 from sk_arcal.calibration._nadaraya_watson import NWConditionalCalibrator
@@ -18,9 +20,11 @@ from sk_arcal.calibration._warning import CalibrationWarning
 
 __all__ = [
     "AdversarialReweightCalibrator",
+    "CalibrationDirection",
     "CalibrationWarning",
     "CapacityMatchedMLP",
     "ExpertTemperatureScaler",
+    "LinearReadout",
     "MulticalibrationCalibrator",
     "NWConditionalCalibrator",
     "RoutingCalibratedClassifierCV",

@@ -1,0 +1,1 @@
+"""What the read-out and the calibration direction need behind them."""
