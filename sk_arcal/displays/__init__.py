@@ -2,6 +2,8 @@
 
 from sk_arcal.displays._bandwidth import BandwidthSensitivityDisplay
 from sk_arcal.displays._checkpoint import CheckpointDisplay
+from sk_arcal.displays._direction_scale import DirectionScaleDisplay
+from sk_arcal.displays._layerwise import LayerwiseCalibrationDisplay
 from sk_arcal.displays._null_distribution import NullDistributionDisplay
 from sk_arcal.displays._power_curve import PowerCurveDisplay
 from sk_arcal.displays._probe_comparison import ProbeComparisonDisplay
@@ -13,6 +15,8 @@ from sk_arcal.displays._shift_sweep import ShiftSweepDisplay
 __all__ = [
     "BandwidthSensitivityDisplay",
     "CheckpointDisplay",
+    "DirectionScaleDisplay",
+    "LayerwiseCalibrationDisplay",
     "NullDistributionDisplay",
     "PowerCurveDisplay",
     "ProbeComparisonDisplay",

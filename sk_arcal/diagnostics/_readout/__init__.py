@@ -1,0 +1,1 @@
+"""What the diagnostics of directions and unembeddings need behind them."""
