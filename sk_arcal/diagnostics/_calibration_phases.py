@@ -102,6 +102,8 @@ class CalibrationPhases:
             f"Accuracy is on its plateau from layer {self.layers[self.plateau_start]!s} on, and "
             f"calibration is worst at layer {self.layers[self.peak]!s}."
         )
+        if self.peak == len(self.layers) - 1:
+            return f"{where} That is the last layer, so nothing corrects the confidence after it."
         numbers = (
             f"from there to the end the calibration error falls by {100 * self.strength:.1f} "
             f"points [{low:.1f}, {high:.1f}] while accuracy changes by "

@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 
-from sk_arcal.calibration import CalibrationDirection, LinearReadout
+from sk_arcal.calibration import CalibrationDirection, CalibrationWarning, LinearReadout
 
 torch = pytest.importorskip("torch")
 WIDTH = 8
@@ -185,6 +185,7 @@ def test_threads_enter_and_leave_without_losing_a_hook():
             with direction.applied(block):
                 barrier.wait()
                 seen.append(len(block._forward_hooks))
+                block(torch.zeros(1, WIDTH))
                 barrier.wait()
 
     threads = [Thread(target=enter) for _ in range(4)]
@@ -194,3 +195,22 @@ def test_threads_enter_and_leave_without_losing_a_hook():
         thread.join()
     assert set(seen) == {4}
     assert not block._forward_hooks
+
+
+def test_a_block_that_does_not_run_is_no_silent_shift():
+    network, states = _network("tensor", "tensor")
+    direction, before = _direction(), network(states)
+    # a list of blocks is not called itself
+    with (
+        pytest.warns(CalibrationWarning, match="ModuleList did not run within the context"),
+        direction.applied(network, "blocks"),
+    ):
+        after = network(states)
+    assert torch.equal(before, after)
+    assert not _hooks(network)
+
+
+def test_an_exception_is_not_covered_by_a_warning():
+    network, _ = _network("tensor")
+    with pytest.raises(KeyError), _direction().applied(network, "blocks"):
+        raise KeyError("mine")

@@ -88,7 +88,7 @@ def test_last_layer_may_be_the_worst():
     assert rising.peak == 3
     assert (rising.strength, rising.strength_interval) == (0, (0, 0))
     assert not rising.present
-    assert "No phase of correction is shown" in rising.summary
+    assert "the last layer, so nothing corrects the confidence after it" in rising.summary
 
 
 def test_fall_with_accuracy_is_no_correction():

@@ -1,11 +1,13 @@
 """Adding a vector to the output of live blocks, by forward hooks and without importing torch."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import Any
 
 from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._warning import CalibrationWarning
 
 # torch numbers hooks by a counter that two threads may read at once; one of two hooks of the
 # same number would be lost.
@@ -15,12 +17,22 @@ _HOOKS = Lock()
 @contextmanager
 def shifted_blocks(blocks: Iterable[Any], shift: FloatArray) -> Iterator[None]:
     """Add `shift` to what each block returns while the context lasts."""
+    hooks = [(block, _Hook(shift)) for block in blocks]
     with ExitStack() as stack:
-        for block in blocks:
+        for block, hook in hooks:
             with _HOOKS:
-                handle = block.register_forward_hook(_Hook(shift))
+                handle = block.register_forward_hook(hook)
             stack.callback(_remove, handle)
         yield
+    if unused := [type(block).__name__ for block, hook in hooks if not hook.was_called]:
+        warnings.warn(
+            f"No shift was added: {', '.join(unused)} did not run within the context. A container "
+            "whose parts are called one by one is no block; name the part whose output goes into "
+            "the residual stream.",
+            CalibrationWarning,
+            # Past the context manager, to the end of the user's `with`.
+            stacklevel=3,
+        )
 
 
 def _remove(handle: Any) -> None:
@@ -65,10 +77,12 @@ class _Hook:
     """Returns the output of a block with the shift added; converts it once for every dtype."""
 
     def __init__(self, shift: FloatArray) -> None:
+        self.was_called = False
         self._shift = shift
         self._ready: dict[tuple[Any, Any], Any] = {}
 
     def __call__(self, block: Any, inputs: Any, output: Any) -> Any:
+        self.was_called = True
         if not isinstance(output, tuple):
             return self._add(output, block)
         first = self._add(output[0], block)

@@ -147,6 +147,11 @@ class ShiftedReadout(OneToOneFeatureMixin, TransformerMixin, ClassifierMixin, Pl
         TypeError
             If `module` is no torch module; from the forward pass, if a block returns no tensor.
 
+        Warns
+        -----
+        CalibrationWarning
+            On leaving, if a block did not run.
+
         Notes
         -----
         No parameter is touched. All threads that run the network see the shift.
