@@ -85,6 +85,7 @@ def test_hard_gates_are_shares_of_the_expert(gates):
     )
 
 
+@pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")
 def test_gate_shares_are_the_mildest_weights(gates):
     aims = np.array([0.4, 0.35, 0.25])
     weights = gate_share_weights(gates, aims)

@@ -78,6 +78,8 @@ def _squares(
     if groups is None:
         return _sums(codes, residual**2, size), np.bincount(codes, minlength=size)
     pairs, unit = np.unique(np.column_stack([codes, groups]), axis=0, return_inverse=True)
+    # With an axis numpy 2.0 keeps it in the inverse.
+    unit = unit.ravel()
     units = np.bincount(pairs[:, 0], minlength=size)
     squares = _sums(pairs[:, 0], _sums(unit, residual, len(pairs)) ** 2, size)
     return squares * units / np.maximum(units - 1, 1), units
