@@ -109,13 +109,14 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         "--split", metavar="NAME", help="0: fit the calibrator, 1: evaluate, other: left out"
     )
     parser.add_argument("--experts", action="store_true", help="audit expert__* and gate__* too")
+    parser.add_argument("--layers", action="store_true", help="audit layer__<l>__logit__* too")
     parser.add_argument(
         "--join", metavar="FILE", help="second file with routing features, matched by doc_id"
     )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(package="sk_arcal.audit", experts=False)
+    parser.set_defaults(package="sk_arcal.audit", experts=False, layers=False)
     parser.add_argument("--report", metavar="HTML", help="write the report, one HTML page")
     parser.add_argument("--json", metavar="JSON", help="write all numbers")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
@@ -193,6 +194,8 @@ def _read_files(arguments: argparse.Namespace) -> "dict[str, PredictionTable]":
         raise ValueError("--join adds columns to one file; give one file, or join before.")
     if arguments.experts and len(files) > 1:
         raise ValueError("--experts audits the mixture of one file; give one file at a time.")
+    if arguments.layers and len(files) > 1:
+        raise ValueError("--layers audits the network of one file; give one file at a time.")
     names = [file.stem for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
@@ -213,6 +216,7 @@ def _read_file(file: Path, arguments: argparse.Namespace) -> "PredictionTable":
         split=arguments.split,
         join=arguments.join,
         experts=arguments.experts,
+        layers=arguments.layers,
     )
 
 
@@ -244,7 +248,8 @@ def _audit(
         }
         if len(tables) > 1:
             return audit_runs(tables, **options)
-        return routing_audit(*tables.values(), experts=arguments.experts, **options)
+        options |= {"experts": arguments.experts, "layers": arguments.layers}
+        return routing_audit(*tables.values(), **options)
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from sk_arcal.audit._experts_records import (
     ExpertsVerdict,
     RepairRow,
 )
+from sk_arcal.audit._layers_records import LayersAudit
 from sk_arcal.audit._reading import PredictionTable, read_predictions
 from sk_arcal.audit._records import Control, FeatureAudit, Recommendation, ScorecardRow
 from sk_arcal.audit._results import RoutingAudit
@@ -19,6 +20,7 @@ __all__ = [
     "ExpertsAudit",
     "ExpertsVerdict",
     "FeatureAudit",
+    "LayersAudit",
     "PredictionTable",
     "Recommendation",
     "RepairRow",

@@ -23,6 +23,8 @@ from sk_arcal.audit._features import (
     compare_probes,
     numeric_columns,
 )
+from sk_arcal.audit._layers import audit_layers
+from sk_arcal.audit._layers_rows import LayerRows
 from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.audit._results import RoutingAudit
 from sk_arcal.audit._scorecard import recommend, score
@@ -52,6 +54,7 @@ def routing_audit(
     n_shuffles: int = 20,
     controls: str = "candidates",
     experts: bool = False,
+    layers: bool = False,
     random_state: object = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
@@ -106,6 +109,11 @@ def routing_audit(
         and experts that the confidence hides, the error under the worst shift of their shares,
         and repairs. `data` is a table with columns of experts and gates, or a
         :class:`PredictionTable` that was built with them.
+    layers : bool, default=False
+        Whether the layers of a network are audited: accuracy and calibration of each, whether the
+        confidence is corrected towards the end, and the features of depth
+        (:func:`~sk_arcal.diagnostics.layer_features`), which join the routing features. `data` is
+        a table with columns of layers, or a :class:`PredictionTable` that was built with them.
     random_state : int, RandomState, Generator or None, default=None
         Seed; the same seed gives the same audit, whatever `n_jobs`.
     n_jobs : int, default=None
@@ -122,7 +130,7 @@ def routing_audit(
     ------
     ValueError
         If values, shapes or labels cannot be used, fewer than 30 rows are to be evaluated, or
-        `experts` is True and there are no experts or gates.
+        `experts` or `layers` is True and there are none.
     TypeError
         If an argument has the wrong kind.
 
@@ -149,13 +157,12 @@ def routing_audit(
     """
     given = (logits, proba, confidence, y_pred, routing, groups, split, classes)
     arrays = {name: value for name, value in zip(_ARRAYS, given, strict=True) if value is not None}
-    if not isinstance(experts, (bool, np.bool_)):
-        raise TypeError(
-            f"`experts` must be True or False; got {type(experts).__name__}. Arrays of experts "
-            "go to `PredictionTable.from_arrays`."
-        )
-    table = _as_table(data, arrays, experts)
+    _check_switch("experts", experts)
+    _check_switch("layers", layers)
+    table = _as_table(data, arrays, experts, layers)
     mixture = ExpertRows.of(table) if experts else None
+    depth = LayerRows.of(table) if layers else None
+    table = table if depth is None else depth.with_features(table)
     plan = Plan(
         delta=check_number("delta", delta, low=0, high=1, strict=True),
         alpha=check_number("alpha", alpha, low=0, high=1, strict=True),
@@ -174,10 +181,18 @@ def routing_audit(
         "controls": plan.controls,
         "random_state": random_state if isinstance(random_state, (int, np.integer)) else None,
     }
-    return _run(table, mixture, plan, cv, settings, as_generator(random_state), progress)
+    return _run(table, mixture, depth, plan, cv, settings, as_generator(random_state), progress)
 
 
-def _as_table(data: Any, arrays: dict[str, Any], experts: bool) -> PredictionTable:
+def _check_switch(name: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"`{name}` must be True or False; got {type(value).__name__}. Arrays of {name} go to "
+            "`PredictionTable.from_arrays`."
+        )
+
+
+def _as_table(data: Any, arrays: dict[str, Any], experts: bool, layers: bool) -> PredictionTable:
     is_table = isinstance(data, PredictionTable)
     if is_table or hasattr(data, "columns"):
         if arrays:
@@ -185,13 +200,16 @@ def _as_table(data: Any, arrays: dict[str, Any], experts: bool) -> PredictionTab
                 f"A table holds everything, so {sorted(arrays)} cannot be given beside it; add "
                 "them to the table, or pass the labels as an array."
             )
-        return data if is_table else PredictionTable.from_frame(data, experts=experts)
+        if is_table:
+            return data
+        return PredictionTable.from_frame(data, experts=experts, layers=layers)
     return PredictionTable.from_arrays(data, **arrays)
 
 
 def _run(
     table: PredictionTable,
     mixture: ExpertRows | None,
+    depth: LayerRows | None,
     plan: Plan,
     cv: int,
     settings: dict[str, Any],
@@ -203,8 +221,8 @@ def _run(
     columns, left_out = numeric_columns(table)
     kernels = 4 if columns.shape[1] else 2
     n_features = len(rows.routing) + len(rows.controls)
-    n_experts_steps = 0 if mixture is None else len(REPAIRS) + 2
-    counter = _Counter(n_features + bool(n_features) + kernels + 1 + n_experts_steps, progress)
+    n_parts = (0 if mixture is None else len(REPAIRS) + 2) + (depth is not None)
+    counter = _Counter(n_features + bool(n_features) + kernels + 1 + n_parts, progress)
     features = audit_features(rows, plan, rng.spawn(1)[0], counter.step)
     probes = compare_probes(rows, plan, rng.spawn(1)[0], counter.step)
     found, folds = alternatives(
@@ -217,6 +235,10 @@ def _run(
     experts = None
     if mixture is not None:
         experts = audit_experts(mixture, folds, plan, rng.spawn(1)[0], counter.step)
+    layers = None
+    if depth is not None:
+        layers = audit_layers(depth, features, plan, rng.spawn(1)[0])
+        counter.step("layers")
     n_classes = 2 if table.logits is None else table.logits.shape[1]
     helps = any(f.verdict == SIGNAL for f in features.values() if f.role == "routing")
     clusters = np.arange(len(rows.event))
@@ -246,6 +268,7 @@ def _run(
         calibrated={a.name: a.confidence for a in found if a.name != RAW},
         routing={**rows.routing, **rows.controls},
         experts=experts,
+        layers=layers,
     )
 
 

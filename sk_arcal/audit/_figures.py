@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from sk_arcal.audit._results import RoutingAudit
 
 # A colour no figure uses; it stands for the ink of the page.
-_INK = "#010203"
+INK = "#010203"
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
@@ -60,16 +60,16 @@ def reliability_svg(audit: RoutingAudit, name: str, *, prefix: str) -> str:
 def probes_svg(probes: Mapping[str, MatchedProbes], *, prefix: str) -> str:
     """Draw the probes of several runs side by side."""
     names = [score.name for score in next(iter(probes.values())).scores]
-    aliases = _aliases(names)
+    aliases = aliases_of(names)
     drawn = [_renamed(found, aliases) for found in probes.values()]
-    runs = _aliases(probes)
+    runs = aliases_of(probes)
     with page_style(prefix):
         figure, (ax,) = empty_figure([7.5], 1.2 + 0.3 * len(names))
         ProbeComparisonDisplay.from_results(
             drawn, names=[runs.get(name, name) for name in probes], ax=ax
         )
         svg = inline_svg(figure, prefix=prefix, label="Change in log loss by probe and run")
-    return _with_names(svg, aliases)
+    return with_names(svg, aliases)
 
 
 def _renamed(probes: MatchedProbes, aliases: Mapping[str, str]) -> MatchedProbes:
@@ -90,7 +90,7 @@ def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str |
         return None
     n_bins, n_strata = numbers.gap.shape
     label = f"Gap at equal confidence by {feature.name}"
-    aliases = _aliases(numbers.strata)
+    aliases = aliases_of(numbers.strata)
     with page_style(prefix):
         left = 2.3 + 0.08 * max(map(len, numbers.strata))
         widths = [min(left, 4), 0.2 + 0.54 * max(n_bins, 6)]
@@ -98,10 +98,10 @@ def gap_svg(audit: RoutingAudit, feature: FeatureAudit, *, prefix: str) -> str |
         strata = tuple(aliases.get(name, name) for name in numbers.strata)
         RoutingGapDisplay(replace(numbers, strata=strata)).plot(panels)
         svg = inline_svg(figure, prefix=prefix, label=label)
-    return _with_names(svg, aliases)
+    return with_names(svg, aliases)
 
 
-def _aliases(names: Iterable[str]) -> dict[str, str]:
+def aliases_of(names: Iterable[str]) -> dict[str, str]:
     """Return stand-ins for names in scripts that matplotlib's font cannot measure.
 
     The page has the fonts of its reader, so the names themselves are put in afterwards.
@@ -109,7 +109,8 @@ def _aliases(names: Iterable[str]) -> dict[str, str]:
     return {name: f"\N{SECTION SIGN}{i}" for i, name in enumerate(names) if not name.isascii()}
 
 
-def _with_names(svg: str, aliases: Mapping[str, str]) -> str:
+def with_names(svg: str, aliases: Mapping[str, str]) -> str:
+    """Put the names of `aliases_of` back in."""
     for name, alias in aliases.items():
         svg = svg.replace(f">{alias}<", f">{_escape(shorten(name))}<")
     return svg
@@ -142,7 +143,7 @@ def inline_svg(figure: Any, *, prefix: str, label: str) -> str:
     # rules of a style element would hold for the whole page
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href=", "href=").replace(_INK, "currentColor")
+    text = text.replace("xlink:href=", "href=").replace(INK, "currentColor")
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'\bhref="#', f'href="#{prefix}-', text).replace("url(#", f"url(#{prefix}-")
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
@@ -169,3 +170,10 @@ def empty_figure(widths: list[float], height: float) -> tuple[Any, Any]:
     module = import_optional("matplotlib.figure", extra="report", caller=_CALLER)
     figure = module.Figure(figsize=(sum(widths), height), layout="constrained")
     return figure, figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+
+
+def stacked_figure(n_panels: int, width: float, height: float) -> tuple[Any, Any]:
+    """Return a figure that no window or global list knows, and its axes one below the other."""
+    module = import_optional("matplotlib.figure", extra="report", caller=_CALLER)
+    figure = module.Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(n_panels, 1, squeeze=False)[:, 0]

@@ -13,6 +13,7 @@ from sk_arcal.audit import _report_words as words
 from sk_arcal.audit._controls import CONTROL_NAMES
 from sk_arcal.audit._experts_report import experts_context
 from sk_arcal.audit._figures import gap_svg, reliability_svg
+from sk_arcal.audit._layers_report import layers_context
 from sk_arcal.audit._records import FeatureAudit, ScorecardRow
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _context(audit: RoutingAudit) -> dict[str, Any]:
         "scale": gap_scale(features),
         "usual_contrast": USUAL_CONTRAST,
         "experts": experts_context(audit.experts),
+        "layers": layers_context(audit.layers),
         "control_names": CONTROL_NAMES,
         "components": component_names(features),
         "provenance": provenance_rows(audit),

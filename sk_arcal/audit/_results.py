@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sk_arcal._validation import import_optional
 from sk_arcal.audit._experts_records import ExpertsAudit
+from sk_arcal.audit._layers_records import LayersAudit
 from sk_arcal.audit._records import FeatureAudit, Recommendation, ScorecardRow, feature_numbers
 from sk_arcal.audit._summary import summarise
 from sk_arcal.diagnostics import MatchedProbes
@@ -54,6 +55,8 @@ class RoutingAudit:
         The audited features.
     experts : ExpertsAudit or None
         The experts of a mixture; None unless they were asked for.
+    layers : LayersAudit or None
+        The layers of a network; None unless they were asked for.
     """
 
     n: int
@@ -73,6 +76,7 @@ class RoutingAudit:
     calibrated: Mapping[str, NDArray[np.float64]] = field(repr=False)
     routing: Mapping[str, NDArray[Any]] = field(repr=False)
     experts: ExpertsAudit | None = field(default=None, repr=False)
+    layers: LayersAudit | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.summary()
@@ -111,7 +115,8 @@ class RoutingAudit:
         -------
         audit : dict
             Keys `n`, `n_evaluated`, `n_classes`, `accuracy`, `mean_confidence`, `scorecard`,
-            `features`, `probes`, `experts`, `recommendation`, `checks`, `settings`, `provenance`.
+            `features`, `probes`, `experts`, `layers`, `recommendation`, `checks`, `settings`,
+            `provenance`.
         """
         return plain(
             {
@@ -124,6 +129,7 @@ class RoutingAudit:
                 "features": {name: feature_numbers(f) for name, f in self.features.items()},
                 "probes": [] if self.probes is None else [asdict(s) for s in self.probes.scores],
                 "experts": None if self.experts is None else self.experts.to_dict(),
+                "layers": None if self.layers is None else self.layers.to_dict(),
                 "recommendation": asdict(self.recommendation),
                 "checks": self.checks,
                 "settings": self.settings,

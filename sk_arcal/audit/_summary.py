@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sk_arcal.audit._experts_summary import summarise_experts
+from sk_arcal.audit._layers_summary import summarise_layers
 from sk_arcal.audit._records import FeatureAudit, ScorecardRow
 from sk_arcal.audit._text import bullet, wrap
 
@@ -23,6 +24,8 @@ def summarise(audit: RoutingAudit) -> str:
     blocks.append(_scorecard(audit))
     if audit.experts is not None:
         blocks.append(summarise_experts(audit.experts))
+    if audit.layers is not None:
+        blocks.append(summarise_layers(audit.layers))
     blocks.append(_recommendation(audit))
     if audit.checks:
         blocks.append("Data checks\n" + "\n".join(bullet(check) for check in audit.checks))

@@ -24,10 +24,17 @@ from sk_arcal.audit._reading._experts import (
     expert_fields,
     read_experts,
 )
+from sk_arcal.audit._reading._layers import (
+    LAYERS_ARE_THERE,
+    Layers,
+    has_layers,
+    layer_fields,
+    read_layers,
+)
 from sk_arcal.audit._reading._model_scores import ModelScores, read_scores
 from sk_arcal.audit._reading._outcome import Outcome, read_outcome
-from sk_arcal.audit._reading._roles import SPLIT, Roles, assign_roles
-from sk_arcal.audit._reading._score_columns import MIXTURE, Scores, is_part
+from sk_arcal.audit._reading._roles import SPLIT, Parts, Roles, assign_roles
+from sk_arcal.audit._reading._score_columns import LAST_LAYER, MIXTURE, part_of
 from sk_arcal.audit._reading._selectors import first_known, listing, quoted, select_one
 from sk_arcal.audit._reading._source import Source
 from sk_arcal.audit._reading._split import apply_split
@@ -35,11 +42,16 @@ from sk_arcal.audit._reading._split import apply_split
 _FEWEST_ROWS = 2
 
 
-Choose = Callable[[Source, Scores | None], Roles]
+Choose = Callable[[Source, Parts], Roles]
 
 
 def assemble(
-    source: Source, *, split: str | None, choose: Choose, experts: bool = False
+    source: Source,
+    *,
+    split: str | None,
+    choose: Choose,
+    experts: bool = False,
+    layers: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a prediction table.
 
@@ -51,19 +63,18 @@ def assemble(
         The column that splits the rows. Rows that it leaves out are dropped before anything
         else is looked at.
     choose : callable
-        Gives the remaining columns their roles; told how to read the mixture of the experts, if
-        there is one.
-    experts : bool, default=False
-        Whether columns of experts and gates are read, which must be there then.
+        Gives the remaining columns their roles; told what was read of the model's parts.
+    experts, layers : bool, default=False
+        Whether columns of experts and gates, or of layers, are read, which must be there then.
     """
     if not source.n_rows:
         raise ValueError("The table has no rows.")
     part = apply_split(source, split)
     rows = part.source
-    parts = read_experts(rows) if experts else None
-    if parts is not None:
-        rows = replace(rows, columns=rows.columns | {MIXTURE: parts.mixture_column})
-    roles = choose(rows, None if parts is None else parts.mixture_scores)
+    mixture = read_experts(rows) if experts else None
+    depth = read_layers(rows) if layers else None
+    rows, parts = _with_parts(rows, mixture, depth)
+    roles = choose(rows, parts)
     if rows.n_rows < _FEWEST_ROWS:
         raise ValueError("The table has a single row; an audit needs at least two, better 500.")
     model = read_scores(rows, roles.scores)
@@ -85,17 +96,44 @@ def assemble(
         "evaluate": part.evaluate,
     }
     checks = data_notes(**fields)
-    mixed, remarks = _mixture_fields(source, roles, parts, outcome, model)
-    fields |= mixed
+    mixed, remarks = _mixture_fields(source, roles, mixture, outcome, model)
+    deep, more = _layer_fields(rows, roles, depth, model)
+    fields |= mixed | deep
     notes = (*source.notes, *part.notes, *model.notes, *outcome.notes)
-    fields["notes"] = (*notes, *_weights(rows, roles.weight), *checks, *remarks)
+    fields["notes"] = (*notes, *_weights(rows, roles.weight), *checks, *remarks, *more)
     told = {"outcome": outcome.words, "confidence": model.words, "split": part.words}
-    told |= {} if parts is None else parts.words
+    told |= {} if mixture is None else mixture.words
+    told |= {} if depth is None else {"layers": depth.words}
     if not outcome.compared:
         roles = replace(roles, predicted=None)
-    others = {split, *(() if parts is None else parts.columns)}
-    fields["mapping"] = _mapping(source, roles, others, routing, told)
+    fields["mapping"] = _mapping(source, roles, {split, *parts.taken}, routing, told)
     return fields
+
+
+def _with_parts(
+    rows: Source, mixture: Experts | None, depth: Layers | None
+) -> tuple[Source, Parts]:
+    """Add the scores that the parts give the model; a mixture comes before the last layer."""
+    columns, scores, taken = dict(rows.columns), [], []
+    if mixture is not None:
+        columns[MIXTURE] = mixture.mixture_column
+        scores.append(mixture.mixture_scores)
+        taken += [MIXTURE, *mixture.columns]
+    if depth is not None:
+        columns[LAST_LAYER] = depth.last_column
+        scores.append(depth.last_scores)
+        taken += [LAST_LAYER, *depth.columns]
+    return replace(rows, columns=columns), Parts(scores[0] if scores else None, tuple(taken))
+
+
+def _layer_fields(
+    rows: Source, roles: Roles, depth: Layers | None, model: ModelScores
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the table holds about layers, and remarks on them."""
+    if depth is not None:
+        return layer_fields(depth, rows, roles, model)
+    unread = has_layers(set(rows.columns) - roles.used())
+    return {}, (LAYERS_ARE_THERE,) if unread else ()
 
 
 def _mixture_fields(
@@ -103,7 +141,7 @@ def _mixture_fields(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return what the table holds about experts, and remarks on them."""
     if parts is None:
-        unread = any(is_part(name) for name in source.columns if name not in roles.used())
+        unread = any(part_of(n) == "mixture" for n in source.columns if n not in roles.used())
         return {}, (PARTS_ARE_THERE,) if unread else ()
     fields = expert_fields(parts, outcome, model)
     top = np.ones(len(parts.gates), dtype=np.intp)
@@ -122,6 +160,7 @@ def assemble_by_name(
     group: str | None = None,
     split: str | None = None,
     experts: bool = False,
+    layers: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a prediction table whose columns are selected or known by name."""
     names = list(source.columns)
@@ -130,7 +169,7 @@ def assemble_by_name(
     if split is None and chosen in others:
         chosen = None
 
-    def choose(rows: Source, mixture: Scores | None) -> Roles:
+    def choose(rows: Source, parts: Parts) -> Roles:
         columns = {name: values for name, values in rows.columns.items() if name != chosen}
         return assign_roles(
             replace(rows, columns=columns),
@@ -138,10 +177,10 @@ def assemble_by_name(
             confidence=confidence,
             routing=routing,
             group=group,
-            mixture=mixture,
+            parts=parts,
         )
 
-    return assemble(source, split=chosen, choose=choose, experts=experts)
+    return assemble(source, split=chosen, choose=choose, experts=experts, layers=layers)
 
 
 def _each(selectors: str | Sequence[str] | None) -> Sequence[str]:
@@ -187,6 +226,7 @@ def _mapping(
         "confidence": told["confidence"],
         "experts": told.get("experts"),
         "gates": told.get("gates"),
+        "layers": told.get("layers"),
         "routing": listing(features) or "none",
         "groups": f"`{roles.group}`" if roles.group else None,
         "split": told["split"],

@@ -17,7 +17,7 @@ from sk_arcal._validation import ROUNDING, FloatArray
 from sk_arcal.audit._reading._cells import as_numbers
 from sk_arcal.audit._reading._model_scores import ModelScores, log_probabilities
 from sk_arcal.audit._reading._outcome import Outcome
-from sk_arcal.audit._reading._score_columns import MIXTURE, Scores, is_part
+from sk_arcal.audit._reading._score_columns import MIXTURE, Scores, part_of
 from sk_arcal.audit._reading._selectors import quoted
 from sk_arcal.audit._reading._source import Source
 from sk_arcal.calibration._mixture._expert_columns import resolve_experts
@@ -88,7 +88,7 @@ def read_experts(source: Source) -> Experts:
         If there are no experts or no gates, experts differ in their classes, there is one
         expert only, or a cell cannot be used.
     """
-    names = [name for name in source.columns if is_part(name)]
+    names = [name for name in source.columns if part_of(name) == "mixture"]
     roles = resolve_experts(
         None, len(names), names, expert_columns=None, gate_columns=None, n_classes=2
     )

@@ -16,7 +16,7 @@ from sk_arcal.audit._reading._cells import (
     as_probabilities,
     refuse,
 )
-from sk_arcal.audit._reading._score_columns import MIXTURE, Scores
+from sk_arcal.audit._reading._score_columns import MADE, Scores
 from sk_arcal.audit._reading._selectors import quoted
 from sk_arcal.audit._reading._source import Source
 
@@ -71,7 +71,7 @@ def _one_score(values: NDArray[Any], scores: Scores, source: Source) -> ModelSco
     name = scores.names[0]
     if scores.kind == "logit":
         confidence = expit(as_numbers(values, name, source.where(name)))
-        words = f"the {MIXTURE}" if name == MIXTURE else f"sigmoid of `{name}`"
+        words = f"the {MADE[name]}" if name in MADE else f"sigmoid of `{name}`"
         return ModelScores(confidence, words=words)
     return ModelScores(as_probabilities(values, name, source.where(name)), words=f"`{name}`")
 
@@ -80,8 +80,8 @@ def _several_classes(source: Source, scores: Scores) -> ModelScores:
     matrix = _matrix(source, scores)
     name = _shown_names(scores)
     words = f"of the {matrix.shape[1]} {_ARTICLE[scores.kind]} {name}"
-    if scores.names == (MIXTURE,):
-        words = f"of the {matrix.shape[1]} classes by the {MIXTURE}"
+    if scores.names[0] in MADE:
+        words = f"of the {matrix.shape[1]} classes by the {MADE[scores.names[0]]}"
     if scores.kind == "logit":
         confidence = np.empty(len(matrix))
         for rows in row_blocks(*matrix.shape):

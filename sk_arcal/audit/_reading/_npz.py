@@ -7,6 +7,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_arcal.audit._reading._layer_columns import layer_columns
 from sk_arcal.audit._reading._roles import CORRECTNESS, GROUPS, LABELS, PREDICTED, SPLIT, WEIGHTS
 from sk_arcal.audit._reading._score_columns import KNOWN_SCORES
 from sk_arcal.audit._reading._selectors import first_known
@@ -27,8 +28,9 @@ def read_npz(path: Path, *, target: str | None = None) -> Source:
     Keys are those of :meth:`PredictionTable.from_frame`, with class scores of shape
     (n_samples, n_classes) under `logits` or `proba`; further `routing` (n_samples, n_routing)
     with `routing_names`, and `classes`; `experts` (n_samples, n_experts, n_classes), or
-    (n_samples, n_experts) for an event, with `gates` (n_samples, n_experts). Other arrays with
-    one value per row can be selected.
+    (n_samples, n_experts) for an event, with `gates` (n_samples, n_experts); `layer_scores`
+    (n_samples, n_layers, n_classes), or (n_samples, n_layers) for an event, with `layer_names`.
+    Other arrays with one value per row can be selected.
 
     Raises
     ------
@@ -48,6 +50,7 @@ def read_npz(path: Path, *, target: str | None = None) -> Source:
         _check_rows("routing", next(iter(columns.values())), n_rows)
     named = class_names(np.ravel(arrays[classes]).tolist()) if classes else None
     parts = expert_columns(arrays.pop("experts", None), arrays.pop("gates", None), named)
+    parts |= layer_columns(arrays.pop("layer_scores", None), arrays.pop("layer_names", None), named)
     for name, values in parts.items():
         _check_rows(name, values, n_rows)
     columns |= parts

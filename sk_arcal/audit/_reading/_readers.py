@@ -31,6 +31,7 @@ def read_predictions(
     split: str | None = None,
     join: str | Path | None = None,
     experts: bool = False,
+    layers: bool = False,
 ) -> PredictionTable:
     r"""Read predictions, outcomes and routing features from a file.
 
@@ -62,6 +63,9 @@ def read_predictions(
         Whether the columns `expert__<m>__<class>` (`expert__<m>` for an event) and `gate__<m>` of
         a mixture of experts are read, which must be there then. Without columns of a confidence
         the mixture is the confidence.
+    layers : bool, default=False
+        Whether the columns `layer__<l>__logit__<class>` of the layers of a network are read, which
+        must be there then. Without columns of a confidence the last layer is the confidence.
 
     Returns
     -------
@@ -118,6 +122,7 @@ def read_predictions(
             group=group,
             split=split,
             experts=experts,
+            layers=layers,
         )
     return PredictionTable(**fields, source=path.name, digest=_digest(path))
 

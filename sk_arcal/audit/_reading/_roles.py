@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX, ROUTING_PREFIX
+from sk_arcal._columns import ROUTING_PREFIX
 from sk_arcal.audit._reading._score_columns import (
     KNOWN_SCORES,
-    MIXTURE,
     Scores,
     chosen_scores,
-    is_part,
+    part_of,
     recognised_scores,
 )
 from sk_arcal.audit._reading._selectors import first_known, listed, select_one, select_several
@@ -60,6 +59,25 @@ class Roles:
         return {name for name in single if name} | {*self.scores.names, *self.routing}
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What was read of the model's parts, before roles are given.
+
+    Attributes
+    ----------
+    scores : Scores or None
+        Those that the parts give the model where no others are found.
+    taken : tuple of str
+        Columns that have a role already.
+    """
+
+    scores: Scores | None = None
+    taken: tuple[str, ...] = ()
+
+
+NO_PARTS = Parts()
+
+
 def assign_roles(
     source: Source,
     *,
@@ -67,13 +85,12 @@ def assign_roles(
     confidence: str | Sequence[str] | None = None,
     routing: str | Sequence[str] | None = None,
     group: str | None = None,
-    mixture: Scores | None = None,
+    parts: Parts = NO_PARTS,
 ) -> Roles:
     """Give every column its role.
 
-    With a `mixture` of experts its scores are those of the model where no others are found, and
-    the columns of experts and gates have a role already. Without one they are free, but taken
-    only by selectors that name them.
+    Columns of experts, gates and layers that are not among the `parts` that were read are free, but
+    taken only by selectors that name them.
 
     Raises
     ------
@@ -86,11 +103,11 @@ def assign_roles(
     group = select_one(group, names, "group") if group else first_known(names, GROUPS)
     weight = first_known(names, WEIGHTS)
     taken = {name for name in (label, correct, group, weight) if name}
-    free = [name for name in names if name not in taken and not is_part(name)]
+    free = [name for name in names if name not in taken and not part_of(name)]
     if confidence is None:
-        scores = recognised_scores(source, free, label, mixture)
+        scores = recognised_scores(source, free, label, parts.scores)
     else:
-        among = _selectable(names, confidence, mixture)
+        among = _selectable(names, confidence, parts.taken)
         found = select_several(confidence, names, "confidence", among=among)
         scores = chosen_scores(source, found)
     _refuse_shared(scores.names, {"outcome": label or correct, "group": group})
@@ -98,18 +115,19 @@ def assign_roles(
     predicted = first_known(free, PREDICTED)
     free = [name for name in free if name != predicted]
     if routing is not None:
-        free = _selectable([n for n in names if n in free or is_part(n)], routing, mixture)
+        free = _selectable([n for n in names if n in free or part_of(n)], routing, parts.taken)
     chosen = _routing(source, free, routing)
     return Roles(scores, label, correct, predicted, chosen, group, weight)
 
 
 def _selectable(
-    names: Sequence[str], selectors: str | Sequence[str], mixture: Scores | None
+    names: Sequence[str], selectors: str | Sequence[str], taken: Sequence[str]
 ) -> list[str]:
-    """Return the columns that selectors may choose; a glob over all takes no expert or gate."""
+    """Return the columns that selectors may choose; a glob over all takes no part of a model."""
     given = [selectors] if isinstance(selectors, str) else selectors
-    named = any(isinstance(s, str) and s.startswith((EXPERT_PREFIX, GATE_PREFIX)) for s in given)
-    return [n for n in names if not is_part(n) or (named and mixture is None and n != MIXTURE)]
+    named = {None, *(part_of(selector) for selector in given if isinstance(selector, str))}
+    free = set(names) - set(taken)
+    return [name for name in names if name in free and part_of(name) in named]
 
 
 def _outcome(names: list[str], target: str | None) -> tuple[str | None, str | None]:

@@ -27,8 +27,12 @@ PROBABILITIES = (
     *("proba", "probs", "probabilities", "prob", "probability", "prediction_proba"),
     *("prediction_probas", "y_prob", "y_proba", "y_score"),
 )
-# What a table calls the mixture where the file holds its experts and gates.
-MIXTURE = "mixture of the experts"
+# What a table calls the scores that it makes itself, where the file holds experts and gates, or
+# layers; and the same for a person.
+MIXTURE, LAST_LAYER = "mixture of the experts", "scores of the last layer"
+MADE = {MIXTURE: "mixture of the experts", LAST_LAYER: "last layer"}
+# Written layer__<layer>__logit__<class>; what a network says before its end.
+LAYER_PREFIX = "layer__"
 KNOWN_SCORES = (*CONFIDENCE, *LOGITS, *PROBABILITIES)
 
 # The two that our extractor writes need no second look.
@@ -66,9 +70,14 @@ class Scores:
     classes: tuple[str, ...] | None = None
 
 
-def is_part(name: str) -> bool:
-    """Whether a column is a part of a mixture: neither its confidence nor a feature of it."""
-    return name == MIXTURE or name.startswith((EXPERT_PREFIX, GATE_PREFIX))
+def part_of(name: str) -> str | None:
+    """Return "mixture" or "layers" if a column is a part of them, or selects such by its beginning.
+
+    Parts are neither the confidence of the model nor features of its routing.
+    """
+    if name == MIXTURE or name.startswith((EXPERT_PREFIX, GATE_PREFIX)):
+        return "mixture"
+    return "layers" if name == LAST_LAYER or name.startswith(LAYER_PREFIX) else None
 
 
 def chosen_scores(source: Source, names: list[str]) -> Scores:

@@ -1,26 +1,19 @@
 """The one form in which an audit takes data: outcome, confidence, class scores, routing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_arcal._columns import EXPERT_PREFIX, GATE_PREFIX, ROUTING_PREFIX
+from sk_arcal._columns import ROUTING_PREFIX
 from sk_arcal._validation import FloatArray, import_optional
-from sk_arcal.audit._reading._assemble import assemble, assemble_by_name
+from sk_arcal.audit._reading._arrays import assemble_arrays
+from sk_arcal.audit._reading._assemble import assemble_by_name
 from sk_arcal.audit._reading._cells import counted
-from sk_arcal.audit._reading._roles import Roles
-from sk_arcal.audit._reading._score_columns import MIXTURE, Scores
-from sk_arcal.audit._reading._source import (
-    Source,
-    class_names,
-    expert_columns,
-    routing_columns,
-    source_from_arrays,
-    source_from_frame,
-)
+from sk_arcal.audit._reading._part_columns import columns_of_experts, columns_of_layers
+from sk_arcal.audit._reading._source import class_names, routing_columns, source_from_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +49,14 @@ class PredictionTable:
         known, of "not the event" and "the event".
     expert_names : tuple of str
         Names of the experts.
+    layer_scores : ndarray of shape (n_samples, n_layers, n_classes) or None
+        Class log-probabilities of every layer of a network; of an event, "not the event" first.
+    layer_names : tuple of str
+        Names of the layers, the network's own output last.
+    layer_classes : tuple of str
+        Classes of the layers; of an event the class that it is, or none.
+    layer_labels : ndarray of int of shape (n_samples,) or None
+        Position of the true class in `layer_scores`.
     mapping : dict of str to str
         What was read from where.
     notes : tuple of str
@@ -95,6 +96,10 @@ class PredictionTable:
     gates: FloatArray | None = None
     experts: FloatArray | None = None
     expert_names: tuple[str, ...] = ()
+    layer_scores: FloatArray | None = None
+    layer_names: tuple[str, ...] = ()
+    layer_classes: tuple[str, ...] = ()
+    layer_labels: NDArray[np.intp] | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str | None = None
@@ -116,11 +121,14 @@ class PredictionTable:
         classes: Sequence[Any] | None = None,
         experts: ArrayLike | None = None,
         gates: ArrayLike | None = None,
+        layer_scores: Any = None,
+        layer_names: Sequence[Any] | None = None,
     ) -> "PredictionTable":
         """Build a table from arrays.
 
         Exactly one of `logits`, `proba` and `confidence` is given, or none of them beside `experts`
-        and `gates`: then the mixture of the experts gives the scores. With at least two score
+        and `gates`, whose mixture, or beside `layer_scores`, whose last layer then gives the
+        scores. With at least two score
         columns the event is that the class with the largest score is the true one, and the
         confidence is its probability. With one, `logits` and `proba` speak about the second of
         two classes, and `confidence` about the prediction being right.
@@ -154,6 +162,12 @@ class PredictionTable:
             or logits.
         gates : array-like of shape (n_samples, n_experts), default=None
             Weights of the experts, or their logits; needed with `experts`.
+        layer_scores : array-like of shape (n_samples, n_layers, n_classes) or (n_samples, \
+                n_layers), mapping, sequence or LayerReadout, default=None
+            Class scores of every layer of a network, or its score of the event: logits, or
+            probabilities. As :func:`~sk_arcal.diagnostics.layerwise_calibration` takes them.
+        layer_names : sequence, default=None
+            Names of the layers.
 
         Returns
         -------
@@ -168,33 +182,15 @@ class PredictionTable:
         TypeError
             If scores are not numbers.
         """
-        given = {"logits": logits, "proba": proba, "confidence": confidence}
-        named = [name for name, values in given.items() if values is not None]
-        mixed = experts is not None or gates is not None
-        if len(named) > 1 or not (named or mixed):
-            raise ValueError(
-                "Exactly one of `logits`, `proba` and `confidence` must be given; "
-                f"got {' and '.join(named) or 'none'}."
-            )
-        features = routing_columns(routing, routing_names)
-        rest = {"y_pred": y_pred, "groups": groups, "split": split}
-        names = None if classes is None else class_names(classes)
-        parts = expert_columns(experts, gates, names)
-        source = source_from_arrays({"y_true": y_true, **given, **rest, **features, **parts})
-        source = replace(source, classes=names)
-        roles = Roles(
-            _given_scores(named),
-            label="y_true",
-            predicted=None if y_pred is None else "y_pred",
-            routing=tuple(features),
-            group=None if groups is None else "groups",
+        fields = assemble_arrays(
+            {"logits": logits, "proba": proba, "confidence": confidence},
+            {"y_true": y_true, "y_pred": y_pred, "groups": groups, "split": split},
+            features=routing_columns(routing, routing_names),
+            classes=None if classes is None else class_names(classes),
+            mixture={"experts": experts, "gates": gates},
+            depth={"scores": layer_scores, "names": layer_names},
         )
-        chosen = None if split is None else "split"
-
-        def choose(_: Source, mixture: Scores | None) -> Roles:
-            return roles if named or mixture is None else replace(roles, scores=mixture)
-
-        return cls(**assemble(source, split=chosen, choose=choose, experts=mixed))
+        return cls(**fields)
 
     @classmethod
     def from_frame(
@@ -207,6 +203,7 @@ class PredictionTable:
         group: str | None = None,
         split: str | None = None,
         experts: bool = False,
+        layers: bool = False,
     ) -> "PredictionTable":
         """Build a table from a DataFrame, by selectors or by the usual names.
 
@@ -229,6 +226,9 @@ class PredictionTable:
         experts : bool, default=False
             Whether the columns `expert__<m>__<class>` (`expert__<m>` for an event) and `gate__<m>`
             are read. Without columns of a confidence the mixture is the confidence.
+        layers : bool, default=False
+            Whether the columns `layer__<l>__logit__<class>` are read. Without columns of a
+            confidence the last layer is the confidence.
 
         Returns
         -------
@@ -239,7 +239,7 @@ class PredictionTable:
         ------
         ValueError
             If a selector matches nothing, no outcome or scores are found, or a value is missing,
-            infinite, out of range or not a known label, or `experts` finds no experts or gates.
+            infinite, out of range or not a known label, or `experts` or `layers` find none.
         TypeError
             If `frame` is not a table.
 
@@ -262,6 +262,7 @@ class PredictionTable:
             group=group,
             split=split,
             experts=experts,
+            layers=layers,
         )
         return cls(**fields)
 
@@ -301,7 +302,8 @@ class PredictionTable:
         -------
         frame : pandas.DataFrame
             `y` and `logit__<class>`, or `correct` and `confidence`; `routing__<name>`; `group`,
-            `split`, `expert__<m>__<class>` (`expert__<m>`) and `gate__<m>` where they are known.
+            `split`, `expert__<m>__<class>` (`expert__<m>`), `gate__<m>` and
+            `layer__<l>__logit__<class>` where they are known.
 
         Raises
         ------
@@ -319,31 +321,14 @@ class PredictionTable:
         columns |= {f"{ROUTING_PREFIX}{name}": values for name, values in self.routing.items()}
         columns |= {} if self.groups is None else {"group": self.groups}
         columns |= {} if self.evaluate is None else {"split": self.evaluate.astype(np.int64)}
-        return pandas.DataFrame(columns | self._expert_columns())
-
-    def _expert_columns(self) -> dict[str, NDArray[Any]]:
-        if self.experts is None or self.gates is None:
-            return {}
-        columns: dict[str, NDArray[Any]] = {}
-        for name, logs in zip(self.expert_names, self.experts.swapaxes(0, 1), strict=True):
-            if self.classes is None:
-                # Probabilities: small log-odds could be taken for them.
-                columns[EXPERT_PREFIX + name] = np.exp(logs[:, 1])
-                continue
-            scores = zip(self.classes, logs.T, strict=True)
-            columns |= {f"{EXPERT_PREFIX}{name}__{label}": score for label, score in scores}
-        gates = zip(self.expert_names, self.gates.T, strict=True)
-        return columns | {GATE_PREFIX + name: gate for name, gate in gates}
+        if self.experts is not None and self.gates is not None:
+            columns |= columns_of_experts(self.experts, self.gates, self.expert_names, self.classes)
+        if self.layer_scores is not None:
+            columns |= columns_of_layers(self.layer_scores, self.layer_names, self.layer_classes)
+        return pandas.DataFrame(columns)
 
     def __repr__(self) -> str:
         kind = "" if self.logits is None else f", n_classes={self.n_classes}"
         kind += f", n_experts={len(self.expert_names)}" if self.expert_names else ""
+        kind += f", n_layers={len(self.layer_names)}" if self.layer_names else ""
         return f"PredictionTable(n_samples={self.n_samples}{kind}, routing={list(self.routing)})"
-
-
-def _given_scores(named: Sequence[str]) -> Scores:
-    """Return how the scores among the arrays are read; those of the mixture if none is there."""
-    if not named:
-        return Scores("logit", (MIXTURE,))
-    kind = {"logits": "logit", "proba": "probability"}.get(named[0], "confidence")
-    return Scores(kind, (named[0],))
