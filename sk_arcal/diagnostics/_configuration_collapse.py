@@ -12,22 +12,14 @@ from sk_arcal._validation import (
     as_generator,
     check_events,
     check_groups,
-    check_integer,
     check_number,
     check_probabilities,
     import_optional,
 )
-from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._explained_variance import explained_variance, group_codes
 from sk_arcal.diagnostics._conditional._routing_input import RoutingValues
-from sk_arcal.diagnostics._conditional._routing_patterns import (
-    explained,
-    residuals,
-    routing_patterns,
-)
-from sk_arcal.diagnostics._conditional._squared_length import SquaredLength
 from sk_arcal.diagnostics._experts._configuration_rates import configuration_rates
 from sk_arcal.diagnostics._experts._mixture_rows import steady
-from sk_arcal.diagnostics._grouping_loss import _default_slices
 from sk_arcal.metrics._results import as_text
 
 # Printed rows of the table.
@@ -220,31 +212,21 @@ def configuration_collapse(
     confidence = steady(check_probabilities(y_prob, n_samples=len(event)))
     level = check_number("level", level, low=0, high=1, strict=True)
     names, codes = check_groups(configurations, len(event), "configurations")
-    n_slices = _default_slices(len(event)) if n_slices is None else n_slices
-    n_slices = check_integer("n_slices", n_slices, low=1)
-    units = None if groups is None else check_groups(groups, len(event))[1]
-    if units is not None and units.max() == 0:
-        raise ValueError("`groups` holds one group; an interval needs at least two.")
-    rng = as_generator(random_state)
-    outcomes = BinnedOutcomes.from_rows(event, confidence, units, rng)
+    units, rng = group_codes(groups, len(event)), as_generator(random_state)
     levels = RoutingValues("nominal", codes.astype(np.float64), tuple(map(str, names)), codes)
-    patterns = routing_patterns(levels, outcomes.order, outcomes.rank, rng)
-    vector, covariance = explained(outcomes, patterns, n_slices)
-    length = SquaredLength.of(vector, covariance)
-    low, high = length.interval(level)
-    residual, leverage = residuals(outcomes)
-    variance = float((residual**2).sum() / max((1 - leverage).sum(), 1e-12))
+    found = explained_variance(event, confidence, levels, n_slices, units, rng)
+    low, high = found.length.interval(level)
     return ConfigurationCollapse(
-        estimate=length.estimate,
+        estimate=found.length.estimate,
         low=low,
         high=high,
-        noise=length.noise,
-        floor_95=_floor(covariance),
-        share=length.estimate / variance if variance > 0 else 0.0,
-        outcome_variance=variance,
+        noise=found.length.noise,
+        floor_95=_floor(found.covariance),
+        share=found.share,
+        outcome_variance=found.outcome_variance,
         table=configuration_rates(event, confidence, names, codes, units, level),
         level=level,
-        n_patterns=length.n_directions,
+        n_patterns=found.length.n_directions,
         n_samples=len(event),
     )
 

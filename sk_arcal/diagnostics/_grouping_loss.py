@@ -3,29 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_arcal._validation import (
     as_generator,
     check_events,
-    check_groups,
-    check_integer,
     check_number,
     check_probabilities,
     import_optional,
 )
-from sk_arcal.diagnostics._conditional._binned_outcomes import BinnedOutcomes
+from sk_arcal.diagnostics._conditional._explained_variance import explained_variance, group_codes
 from sk_arcal.diagnostics._conditional._routing_input import read_routing
-from sk_arcal.diagnostics._conditional._routing_patterns import (
-    explained,
-    residuals,
-    routing_patterns,
-)
-from sk_arcal.diagnostics._conditional._squared_length import SquaredLength
-
-# Pairs of slices per cube root of n: more would drown a pattern in the noise of the others.
-_SLICE_RATE, _MOST_SLICES = 1 / 7, 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,30 +191,16 @@ def grouping_loss(
     confidence = check_probabilities(y_prob, n_samples=len(event))
     level = check_number("level", level, low=0, high=1, strict=True)
     values = read_routing(routing, "routing", routing_kind, len(event))
-    n_slices = _default_slices(len(event)) if n_slices is None else n_slices
-    n_slices = check_integer("n_slices", n_slices, low=1)
-    codes = None if groups is None else check_groups(groups, len(event))[1]
-    if codes is not None and codes.max() == 0:
-        raise ValueError("`groups` holds one group; an interval needs at least two.")
-    rng = as_generator(random_state)
-    outcomes = BinnedOutcomes.from_rows(event, confidence, codes, rng)
-    patterns = routing_patterns(values, outcomes.order, outcomes.rank, rng)
-    length = SquaredLength.of(*explained(outcomes, patterns, n_slices))
-    low, high = length.interval(level)
-    residual, leverage = residuals(outcomes)
-    variance = float((residual**2).sum() / max((1 - leverage).sum(), 1e-12))
+    codes, rng = group_codes(groups, len(event)), as_generator(random_state)
+    found = explained_variance(event, confidence, values, n_slices, codes, rng)
+    low, high = found.length.interval(level)
     return GroupingLoss(
-        estimate=length.estimate,
+        estimate=found.length.estimate,
         low=low,
         high=high,
-        share=length.estimate / variance if variance > 0 else 0.0,
-        outcome_variance=variance,
+        share=found.share,
+        outcome_variance=found.outcome_variance,
         level=level,
-        n_patterns=length.n_directions,
+        n_patterns=found.length.n_directions,
         n_samples=len(event),
     )
-
-
-def _default_slices(n_samples: int) -> int:
-    """Return an even number, so that the middle of the confidence is an edge."""
-    return int(np.clip(2 * round(n_samples ** (1 / 3) * _SLICE_RATE), 2, _MOST_SLICES))

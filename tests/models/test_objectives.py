@@ -7,7 +7,8 @@ from scipy.special import log_softmax, logsumexp
 
 from sk_arcal.diagnostics import worst_case_weights
 from sk_arcal.models._mixture_of_experts import ExpertRouting
-from sk_arcal.models._training._objectives import OBJECTIVES, Batch, Criterion, log_loss
+from sk_arcal.models._training._objective_input import Batch
+from sk_arcal.models._training._objectives import OBJECTIVES, Criterion, log_loss
 from sk_arcal.models._training._settings import ObjectiveSettings
 
 

@@ -4,7 +4,8 @@ import torch
 
 from sk_arcal.diagnostics import expert_disagreement, mixture_regret
 from sk_arcal.models._mixture_of_experts import ExpertRouting
-from sk_arcal.models._training._objectives import Batch, log_loss, softmax_weighted
+from sk_arcal.models._training._objective_input import Batch
+from sk_arcal.models._training._objectives import log_loss, softmax_weighted
 from sk_arcal.models._training._relevance import anchored, disagreement, regret, relevant
 from sk_arcal.models._training._settings import ObjectiveSettings
 

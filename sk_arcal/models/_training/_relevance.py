@@ -11,20 +11,16 @@ Source: G. Wong et al., "Toward Calibrated Mixture-of-Experts Under Distribution
 objective "Robust Filtered".
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from sk_arcal.models._training._objectives import Batch
+from sk_arcal.models._training._objective_input import Batch
 
-    Objective = Callable[[Batch], Tensor]
+Objective = Callable[[Batch], Tensor]
 
 
 def anchored(objective: Objective, anchor: Objective) -> Objective:
