@@ -304,9 +304,13 @@ def _write(audit: "RoutingAudit | RunsAudit", arguments: argparse.Namespace) -> 
 
 
 def _say(text: str) -> None:
-    """Print, whatever letters the terminal can show."""
+    """Print, whatever letters the terminal can show and whether anybody still reads."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, errors="replace").decode(encoding))
+    try:
+        print(text.encode(encoding, errors="replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` has; files that were asked for are written still.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(kind: str, reason: object) -> None:

@@ -315,6 +315,16 @@ def test_letters_the_terminal_cannot_show_do_not_stop_the_command(monkeypatch):
     assert raw.getvalue() == b"at least ?\n"
 
 
+def test_reader_that_leaves_early_does_not_stop_the_command(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        cli._say("the verdict")
+        cli._say("more of it")
+        monkeypatch.undo()
+
+
 # --- the cache of extracted rows -----------------------------------------------------------------
 
 
