@@ -96,7 +96,9 @@ def test_one_configuration_hides_nothing():
 def test_certain_outcomes_leave_no_noise():
     y = np.r_[np.ones(50), np.zeros(50)]
     collapse = configuration_collapse(y, y, np.arange(100) % 2)
-    assert (collapse.estimate, collapse.share, collapse.floor_95) == (0, 0, 0)
+    # the order of ties is drawn, and with it the last digits of a sum of zeros
+    assert collapse.estimate == pytest.approx(0, abs=1e-20)
+    assert (collapse.share, collapse.floor_95) == (0, 0)
 
 
 # --- chance --------------------------------------------------------------------------------------
