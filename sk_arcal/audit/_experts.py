@@ -28,6 +28,7 @@ from sk_arcal.diagnostics import (
     routing_configurations,
     worst_case_calibration_error,
 )
+from sk_arcal.diagnostics._probing._paired import clustered_mean
 from sk_arcal.metrics import expected_calibration_error, noise_floor
 
 _N_CONFIGURATIONS = 8
@@ -220,8 +221,8 @@ def _repair_rows(
     found = []
     for repair, shift in zip(repaired, shifts, strict=True):
         floor = noise_floor(repair.confidence, n_resamples=n_resamples, random_state=rng)
-        difference, error = _paired(repair.losses - losses[TEMPERATURE], clusters)
-        above, above_error = _paired(repair.losses - best, clusters)
+        difference, error = clustered_mean(repair.losses - losses[TEMPERATURE], clusters)
+        above, above_error = clustered_mean(repair.losses - best, clusters)
         found.append(
             RepairRow(
                 name=repair.name,
@@ -240,10 +241,3 @@ def _repair_rows(
             )
         )
     return tuple(found)
-
-
-def _paired(difference: FloatArray, clusters: Codes) -> tuple[float, float]:
-    """Return the mean of a difference and its standard error, rows of a cluster together."""
-    mean = float(difference.mean())
-    by_cluster = np.bincount(clusters, weights=difference - mean)
-    return mean, float(np.sqrt((by_cluster**2).sum()) / len(difference))

@@ -16,10 +16,9 @@ from sk_arcal._numeric import clipped_logit
 from sk_arcal._validation import FloatArray
 from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.audit._reading._experts import confidence_of
+from sk_arcal.diagnostics._experts._mixture_rows import steady
 
 _SMALLEST = 1e-12
-# A sum over experts differs in the last digits, and bins of confidence must not see it.
-_DECIMALS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ class ExpertRows:
             table.experts,
             table.gates,
             table.event,
-            np.round(table.confidence, _DECIMALS),
+            steady(table.confidence),
             table.evaluate,
             table.groups,
             table.expert_names,
@@ -132,7 +131,7 @@ class ExpertRows:
 
     def event_probability(self, proba: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
         """Return the probability of the event from those of the classes."""
-        return np.round(proba[np.arange(len(rows)), self.top[rows]], _DECIMALS)
+        return steady(proba[np.arange(len(rows)), self.top[rows]])
 
     def losses(self, proba: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
         """Return the log loss of every row over all classes, nats."""

@@ -14,6 +14,7 @@ from sk_arcal.audit._alternatives import (
     Alternative,
 )
 from sk_arcal.audit._records import Recommendation, ScorecardRow
+from sk_arcal.diagnostics._probing._paired import clustered_mean
 from sk_arcal.metrics import (
     calibration_error_interval,
     expected_calibration_error,
@@ -131,8 +132,8 @@ def recommend(
     best = int(np.argmin([loss.mean() for loss in losses]))
     for alternative, loss in zip(standing, losses, strict=True):
         difference = loss - losses[best]
-        by_cluster = np.bincount(clusters, weights=difference - difference.mean())
-        if difference.mean() <= np.sqrt((by_cluster**2).sum()) / len(event):
+        mean, error = clustered_mean(difference, clusters)
+        if mean <= error:
             return Recommendation(
                 alternative.name,
                 _reason(alternative.name, found),

@@ -18,6 +18,7 @@ from sk_arcal._validation import (
     check_vector,
     import_optional,
 )
+from sk_arcal.diagnostics._experts._views import effective_rows
 from sk_arcal.metrics._calibration_error import expected_calibration_error
 from sk_arcal.metrics._interval import calibration_error_interval
 from sk_arcal.metrics._noise_floor import noise_floor
@@ -268,7 +269,7 @@ def _row(
     rng: np.random.Generator,
 ) -> ShiftSweepRow:
     share = weight / weight.sum()
-    effective = float(1 / (share @ share))
+    effective = effective_rows(weight)
     floors, samples = rng.spawn(2)
     floor = noise_floor(
         probability, n_resamples=n_resamples, random_state=floors,

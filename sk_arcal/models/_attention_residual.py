@@ -80,6 +80,18 @@ class DepthStream(ABC):
         self.weights.append(weights)
         return mixture
 
+    def last_mixture(self) -> Tensor:
+        """Return what the last read would be given now, without making a read.
+
+        Not with two phases, where a read takes what was prepared for it.
+
+        Returns
+        -------
+        mixture : Tensor of shape (n_samples, n_tokens, width)
+            Of the sources so far.
+        """
+        return self._mix(len(self._reads) - 1)[1]
+
     def add(self, output: Tensor) -> None:
         """Take in the output of a sub-layer.
 

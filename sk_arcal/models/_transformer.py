@@ -214,7 +214,7 @@ class ResidualTransformer(nn.Module):
     def _read_last(self, stream: Any) -> Tensor:
         if self.output_read is None:
             return stream.read()
-        return stream._mix(2 * len(self.blocks))[1]
+        return stream.last_mixture()
 
     def _pooled(self, tokens: Tensor) -> Tensor:
         return tokens[:, 0] if self.pooling == "cls" else self.norm(tokens).mean(dim=1)

@@ -28,8 +28,7 @@ def numpy_losses(logits, labels):
 
 
 def slopes(objective, **settings):
-    """Value, slopes in the losses, losses and shares; a slope in a loss is that in its label's
-    logit over p - 1, plus what the other logits take: the loss is made the only variable."""
+    """Value, slopes in the losses, losses and shares: the losses are made the only variable."""
     logits, labels, weight = drawn()
     batch = as_batch(logits, labels, weight, **settings)
     losses = torch.from_numpy(numpy_losses(logits, labels)).requires_grad_()

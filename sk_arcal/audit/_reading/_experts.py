@@ -21,6 +21,7 @@ from sk_arcal.audit._reading._score_columns import MIXTURE, Scores, part_of
 from sk_arcal.audit._reading._selectors import quoted
 from sk_arcal.audit._reading._source import Source
 from sk_arcal.calibration._mixture._expert_columns import resolve_experts
+from sk_arcal.diagnostics._experts._mixture_rows import steady
 
 PARTS_ARE_THERE = (
     "There are columns of experts and gates; `--experts` (`experts=True`) audits them."
@@ -29,8 +30,6 @@ PARTS_ARE_THERE = (
 _SUM_TOLERANCE = 5e-3
 # Confidences further apart are not one number written with fewer digits.
 _SAME = 1e-3
-# The same mixture summed over other gates differs in the last digits; its rows must not.
-_DECIMALS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def read_experts(source: Source) -> Experts:
     return Experts(
         log_experts,
         gates,
-        np.round(logsumexp(log_gates[:, :, None] + log_experts, axis=1), _DECIMALS),
+        steady(logsumexp(log_gates[:, :, None] + log_experts, axis=1)),
         tuple(name.removeprefix(GATE_PREFIX) for name in gate_names),
         roles.named_classes,
         tuple(names),

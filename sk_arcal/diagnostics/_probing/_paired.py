@@ -41,9 +41,14 @@ class Difference(NamedTuple):
     high: float
 
 
-def clustered_difference(differences: FloatArray, cluster: IntArray) -> Difference:
-    """Mean of row-wise differences, its standard error from sums over clusters."""
+def clustered_mean(differences: FloatArray, cluster: IntArray) -> tuple[float, float]:
+    """Return the mean of row-wise differences, and its standard error from sums over clusters."""
     mean = float(differences.mean())
     by_cluster = np.bincount(cluster, weights=differences - mean)
-    half = Z_95 * float(np.sqrt((by_cluster**2).sum())) / len(differences)
-    return Difference(mean, mean - half, mean + half)
+    return mean, float(np.sqrt((by_cluster**2).sum())) / len(differences)
+
+
+def clustered_difference(differences: FloatArray, cluster: IntArray) -> Difference:
+    """Return the mean of row-wise differences with its interval."""
+    mean, error = clustered_mean(differences, cluster)
+    return Difference(mean, mean - Z_95 * error, mean + Z_95 * error)

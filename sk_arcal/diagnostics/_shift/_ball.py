@@ -10,6 +10,7 @@ as :math:`\alpha`, its weights are :math:`a + (1 - a)\, w_\mathrm{cvar}`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +42,9 @@ class Ball:
     bounds: tuple[float, float]
 
     @classmethod
-    def of(cls, name: object, radius: object, alpha: object, bounds: object) -> "Ball":
+    def of(cls, name: object, radius: object, alpha: object, bounds: Any) -> "Ball":
         """Return the ball, or say which option is wrong."""
-        low, high = check_vector(bounds, "bounds", n_samples=2)  # type: ignore[arg-type]
+        low, high = check_vector(bounds, "bounds", n_samples=2)
         if not 0 <= low <= 1 <= high:
             raise ValueError(
                 "`bounds` must be (low, high) with 0 <= low <= 1 <= high, since the weights have "

@@ -41,13 +41,14 @@ def relevant(batch: Batch) -> Tensor:
     """Return which rows of a batch depend on their routing, without gradients."""
     settings = batch.settings
     with torch.no_grad():
-        rules = {
-            "regret": lambda: regret(batch) > settings.min_regret,
-            "disagreement": lambda: disagreement(batch) > settings.min_disagreement,
-        }
-        if settings.relevance in rules:
-            return rules[settings.relevance]()
-        return rules["regret"]() | rules["disagreement"]()
+        by_regret = regret(batch) > settings.min_regret
+        by_disagreement = disagreement(batch) > settings.min_disagreement
+    rules = {
+        "regret": by_regret,
+        "disagreement": by_disagreement,
+        "either": by_regret | by_disagreement,
+    }
+    return rules[settings.relevance]
 
 
 def regret(batch: Batch) -> Tensor:
