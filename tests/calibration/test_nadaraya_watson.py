@@ -245,11 +245,15 @@ def test_min_mass_zero_corrects_every_row():
     calibrator = NWConditionalCalibrator(bandwidth=[0.1, 0.05, 0.05], min_mass=0.0).fit(X, y)
     assert calibrator.n_fallback_ == np.count_nonzero(calibrator.kernel_mass(X) < 1 + 1e-8)
     # Where one outcome is all there is, the probability moves towards it.
-    moved = calibrator.predict_proba(X)[:, 1] - TemperatureScaler().fit(X, y).predict_proba(X)[:, 1]
+    anchor = TemperatureScaler().fit(X, y).predict_proba(X)[:, 1]
+    towards = (calibrator.predict_proba(X)[:, 1] - anchor) * (2 * y - 1)
     alone = calibrator.kernel_mass(X) < 1.01
     assert alone.any()
-    assert (moved[alone] * (2 * y[alone] - 1) >= 0).all()
-    assert (moved[alone] != 0).mean() > 0.8
+    assert (towards[alone] > -1e-12).all()
+    # One row proves no more than a quarter; what is nearer to its outcome stays.
+    can_move = alone & (np.abs(y - anchor) > 0.26)
+    assert can_move.any()
+    assert (towards[can_move] > 1e-4).all()
 
 
 @pytest.mark.filterwarnings("ignore::sk_arcal.calibration.CalibrationWarning")

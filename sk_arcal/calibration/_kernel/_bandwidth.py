@@ -6,9 +6,10 @@ from numbers import Real
 
 import numpy as np
 
-from sk_arcal._smoothing import scott_bandwidth
+from sk_arcal._smoothing import MOST_CELL_AXES, scott_bandwidth, takes_grid
 from sk_arcal._validation import FloatArray, as_generator, check_number
 from sk_arcal.calibration._kernel._bandwidth_search import BandwidthSearch, Selection
+from sk_arcal.calibration._kernel._cell_rows import CellRows
 from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
 from sk_arcal.calibration._kernel._residual_kernel import log_loss
 
@@ -71,7 +72,9 @@ def select_setting(
 ) -> Selection:
     """Find the bandwidths that `bandwidth` stands for, and the shrinkage.
 
-    The search runs on at most `max_samples` rows; bandwidths found there are scaled to all rows.
+    With one routing column at most, rows are counted in cells, so that all of them are searched
+    on. With more, the search runs on at most `max_samples` rows, and bandwidths found there are
+    scaled to all rows.
 
     Parameters
     ----------
@@ -98,20 +101,44 @@ def select_setting(
     total = problem.sample_weight.sum()
     if isinstance(bandwidth, str) and bandwidth == "scott":
         bandwidth = scott_bandwidth(problem.axes, problem.sample_weight)
-    if len(problem.y) > max_samples:
-        rng = as_generator(random_state)
-        rows = np.sort(rng.choice(len(problem.y), max_samples, replace=False))
-        problem = problem.subset(rows)
-        alternatives = {word: prob[rows] for word, prob in alternatives.items()}
+    if not isinstance(bandwidth, str):
+        bandwidth = scale * bandwidth
+    problem, losses = _searched(problem, alternatives, bandwidth, max_samples, random_state)
     off = np.full(problem.axes.shape[1], np.inf)
     fixed_arms = {
-        word: problem.trial(off, np.inf, float(word != "identity"), log_loss(prob, problem.y))
-        for word, prob in alternatives.items()
+        word: problem.trial(off, np.inf, float(word != "identity"), loss)
+        for word, loss in losses.items()
     }
     search = BandwidthSearch(problem, fixed_arms, n_standard_errors)
     if not isinstance(bandwidth, str):
-        return search.run_at(scale * bandwidth)
+        return search.run_at(bandwidth)
     found = search.run()
     growth = total / problem.sample_weight.sum()
     scale *= growth ** (-1 / (np.isfinite(found.bandwidth).sum() + 4))
     return replace(found, bandwidth=found.bandwidth * scale)
+
+
+def _searched(
+    problem: LeaveOneOut,
+    alternatives: dict[str, FloatArray],
+    bandwidth: FloatArray | str,
+    max_samples: int,
+    random_state: object,
+) -> tuple[LeaveOneOut, dict[str, FloatArray]]:
+    """Return the rows to search on, and the log losses of the alternatives there.
+
+    All rows where that takes linear time: counted in cells for a search over bandwidths, one by
+    one at a bandwidth that is given. Otherwise some of them.
+    """
+    losses = {word: log_loss(prob, problem.y) for word, prob in alternatives.items()}
+    if len(problem.y) <= max_samples:
+        return problem, losses
+    if isinstance(bandwidth, str):
+        if problem.algorithm != "exact" and problem.axes.shape[1] <= MOST_CELL_AXES:
+            counted = CellRows.of(problem)
+            return counted, {word: counted.means(loss) for word, loss in losses.items()}
+    elif takes_grid(problem.algorithm, problem.axes, bandwidth):
+        return problem, losses
+    rows = as_generator(random_state).choice(len(problem.y), max_samples, replace=False)
+    rows.sort()
+    return problem.subset(rows), {word: loss[rows] for word, loss in losses.items()}

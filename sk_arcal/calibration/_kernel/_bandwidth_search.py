@@ -85,6 +85,8 @@ class BandwidthSearch:
         for word, trial in fixed_arms.items():
             self._log.add(trial, word)
         self._steps = _candidate_steps(problem)
+        # Descents come back to the same bandwidths again and again.
+        self._sums: dict[bytes, tuple[FloatArray, FloatArray]] = {}
         # Both by the number of routing axes in use.
         self._best: dict[int, Trial] = {}
         self._smoothest: dict[int, Trial] = {}
@@ -113,18 +115,39 @@ class BandwidthSearch:
     # -- candidates ----------------------------------------------------------------------------
 
     def _try(self, bandwidths: Sequence[FloatArray]) -> list[Trial]:
-        """Try kernels; note the best one for each number of routing axes."""
+        """Try kernels; note the best one for each number of routing axes.
+
+        Bandwidths that leave too many rows without enough kernel mass are skipped: their loss is
+        the anchor's wherever it matters.
+        """
         kernels = [bandwidth for bandwidth in bandwidths if np.isfinite(bandwidth).any()]
         if not kernels:
             return []
-        trials = self._problem.trials(np.array(kernels), largest_thin_share=_LARGEST_THIN_SHARE)
+        can_try = self._problem.can_try(np.array(kernels))
+        kernels = [bandwidth for bandwidth, can in zip(kernels, can_try, strict=True) if can]
+        new = {h.tobytes(): h for h in kernels if h.tobytes() not in self._sums}
+        if new:
+            found = self._problem.sums(np.array(list(new.values())))
+            self._sums.update(zip(new, found, strict=True))
+        trials: list[Trial] = []
+        for bandwidth in kernels:
+            tried = self._trials_of(bandwidth)
+            if new.pop(bandwidth.tobytes(), None) is not None:
+                for trial in tried:
+                    self._log.add(trial)
+            trials += tried
         for trial in trials:
-            self._log.add(trial)
             best = self._best.get(trial.n_routing)
             if best is None or trial.loss < best.loss - _TOLERANCE:
                 self._best[trial.n_routing] = trial
                 self._smoothest.pop(trial.n_routing, None)
         return trials
+
+    def _trials_of(self, bandwidth: FloatArray) -> list[Trial]:
+        sums, mass = self._sums[bandwidth.tobytes()]
+        if self._problem.thin_share(mass) > _LARGEST_THIN_SHARE:
+            return []
+        return self._problem.shrunk(bandwidth, sums, mass)
 
     def _search_grid(self, axes: list[int]) -> None:
         """Try all combinations of bandwidths on the given axes, the others off."""

@@ -5,35 +5,60 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal._smoothing import kernel_sums, leave_one_out_sums
+from sk_arcal._smoothing import Grid, GridAxis, KernelTable, kernel_sums, takes_grid
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._kernel._kernel_axes import KernelAxes
 from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
 from sk_arcal.calibration._kernel._residual_kernel import corrected_probability, too_thin
 from sk_arcal.calibration._saving._plain_state import register_helper
 
+for _part in (Grid, GridAxis, KernelTable):
+    register_helper(_part)
+
 
 @register_helper
 @dataclass(frozen=True, slots=True)
 class FittedKernel:
-    """Rows, bandwidths and shrinkage.
+    """Rows or a table of their sums, bandwidths and shrinkage.
 
     Attributes
     ----------
     axes : KernelAxes
         Turns confidence and routing into positions.
     rows : LeaveOneOut
-        Positions, anchors, outcomes and weights of the rows of `fit`.
+        Positions, anchors, outcomes and weights of the rows of `fit`; where there is a table, a
+        single one of them for its settings.
     bandwidth : ndarray of shape (n_axes,)
         Infinite where an axis is off.
     shrinkage : float
         Pseudo-counts.
+    table : KernelTable or None
+        Sums at the nodes of a grid.
+    confidence_table : KernelTable or None
+        The same of a kernel on the confidence only, for rows without neighbours.
     """
 
     axes: KernelAxes
     rows: LeaveOneOut
     bandwidth: FloatArray
     shrinkage: float
+    table: KernelTable | None = None
+    confidence_table: KernelTable | None = None
+
+    @classmethod
+    def of(
+        cls, axes: KernelAxes, rows: LeaveOneOut, bandwidth: FloatArray, shrinkage: float
+    ) -> "FittedKernel":
+        """Keep the rows, or what a grid needs of them."""
+        margin = axes.margin()
+        if not takes_grid(rows.algorithm, rows.axes, bandwidth, margin):
+            return cls(axes, rows, bandwidth, shrinkage)
+        confidence_table = None
+        if not rows.anchored and np.isfinite(bandwidth[0]):
+            confidence_table = _table(rows, _confidence_only(bandwidth), margin)
+        one_row = rows.subset(np.zeros(1, dtype=np.intp))
+        table = _table(rows, bandwidth, margin)
+        return cls(axes, one_row, bandwidth, shrinkage, table, confidence_table)
 
     def mass(self, confidence: FloatArray, routing: FloatArray) -> FloatArray:
         """Return the kernel mass of new rows."""
@@ -51,31 +76,24 @@ class FittedKernel:
         rate = np.full(len(confidence), self.rows.anchor[0])
         probability = self._corrected(rate, sums, mass)
         if thin.any():
-            confidence_only = np.where(np.arange(len(self.bandwidth)) == 0, self.bandwidth, np.inf)
-            sums, mass = self._sums(positions[thin], confidence_only)
+            sums, mass = self._sums(positions[thin], _confidence_only(self.bandwidth))
             probability[thin] = self._corrected(rate[thin], sums, mass)
         return probability, np.zeros(len(thin), dtype=bool)
 
-    def count_on_fit(self, n_classes: int) -> tuple[int, int]:
-        """Return how many rows of `fit` lack neighbours, and how many of K > 2 end below 1/K."""
-        if np.isinf(self.shrinkage):
-            return 0, 0
-        rows = self.rows
-        sums, mass = leave_one_out_sums(
-            rows.axes,
-            self.bandwidth[None, :],
-            (rows.y - rows.anchor)[:, None],
-            sample_weight=rows.sample_weight,
-        )
-        below = rows.corrected(sums[0, :, 0], mass[0], self.shrinkage) < 1 / n_classes
-        n_fallback = int(np.count_nonzero(too_thin(mass[0], rows.min_mass)))
-        return n_fallback, int(np.count_nonzero(below)) if n_classes > 2 else 0
-
     def _sums(self, positions: FloatArray, bandwidth: FloatArray) -> tuple[FloatArray, FloatArray]:
+        table = self.table if bandwidth is self.bandwidth else self.confidence_table
+        if table is not None:
+            sums, mass = table.sums(positions)
+            return sums[:, 0], mass
         rows = self.rows
         residual = (rows.y - rows.anchor)[:, None]
         sums, mass = kernel_sums(
-            positions, rows.axes, bandwidth, residual, sample_weight=rows.sample_weight
+            positions,
+            rows.axes,
+            bandwidth,
+            residual,
+            sample_weight=rows.sample_weight,
+            algorithm="exact",
         )
         return sums[:, 0], mass
 
@@ -88,3 +106,24 @@ class FittedKernel:
             min_mass=self.rows.min_mass,
             bounded=self.rows.anchored,
         )
+
+
+def count_on_fit(
+    rows: LeaveOneOut, bandwidth: FloatArray, shrinkage: float, n_classes: int
+) -> tuple[int, int]:
+    """Return how many rows of `fit` lack neighbours, and how many of K > 2 end below 1/K."""
+    if np.isinf(shrinkage):
+        return 0, 0
+    sums, mass = rows.sums(bandwidth[None, :])[0]
+    below = rows.corrected(sums, mass, shrinkage) < 1 / n_classes
+    n_fallback = int(np.count_nonzero(too_thin(mass, rows.min_mass)))
+    return n_fallback, int(np.count_nonzero(below)) if n_classes > 2 else 0
+
+
+def _table(rows: LeaveOneOut, bandwidth: FloatArray, margin: FloatArray) -> KernelTable:
+    residual = (rows.y - rows.anchor)[:, None]
+    return KernelTable.of(rows.axes, bandwidth, residual, rows.sample_weight, margin)
+
+
+def _confidence_only(bandwidth: FloatArray) -> FloatArray:
+    return np.where(np.arange(len(bandwidth)) == 0, bandwidth, np.inf)

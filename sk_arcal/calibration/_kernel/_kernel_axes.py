@@ -8,6 +8,7 @@ depends on the rows it is predicted with.
 import numpy as np
 
 from sk_arcal._numeric import clipped_logit
+from sk_arcal._smoothing import MARGIN
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._axes import RankAxis, StandardAxis
 from sk_arcal.calibration._saving._plain_state import register_helper
@@ -48,6 +49,13 @@ class KernelAxes:
         """Return positions of shape (n_samples, 1 + n_routing)."""
         columns = [axis(column) for axis, column in zip(self._routing, routing.T, strict=True)]
         return np.column_stack([self._confidence(confidence), *columns])
+
+    def margin(self) -> FloatArray:
+        """Return how many bandwidths beyond the rows of `fit` others may lie, (1 + n_routing,)."""
+        is_rank = [self.confidence_axis == "rank"] + [self.routing_axis == "rank"] * len(
+            self._routing
+        )
+        return np.where(is_rank, 0.0, MARGIN)
 
     def _confidence(self, confidence: FloatArray) -> FloatArray:
         if self.confidence_axis == "rank":

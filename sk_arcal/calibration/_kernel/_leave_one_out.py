@@ -64,6 +64,8 @@ class LeaveOneOut:
         False if the anchor is one event rate for all rows, so that outcomes are smoothed.
     shrinkages : tuple of float
         Pseudo-counts to try with every bandwidth.
+    algorithm : {"auto", "exact", "binned"}
+        How kernel sums are computed.
     """
 
     axes: FloatArray
@@ -73,6 +75,7 @@ class LeaveOneOut:
     min_mass: float
     anchored: bool
     shrinkages: tuple[float, ...]
+    algorithm: str = "auto"
 
     def subset(self, rows: NDArray[np.intp]) -> "LeaveOneOut":
         """Return the problem on some of the rows."""
@@ -91,23 +94,38 @@ class LeaveOneOut:
         loss = float(self.sample_weight @ losses / self.sample_weight.sum())
         return Trial(bandwidth, shrinkage, complexity, losses, loss)
 
-    def trials(self, bandwidths: FloatArray, *, largest_thin_share: float = 1.0) -> list[Trial]:
-        """Try every bandwidth with every shrinkage.
+    def can_try(self, bandwidths: FloatArray) -> NDArray[np.bool_]:
+        """Tell which bandwidths can be tried: all of them."""
+        return np.ones(len(bandwidths), dtype=bool)
 
-        Bandwidths that leave more than `largest_thin_share` of the rows without enough kernel
-        mass are skipped: their loss is the anchor's wherever it matters.
-        """
-        residual = (self.y - self.anchor)[:, None]
+    def means(self, values: FloatArray) -> FloatArray:
+        """Return a value of the rows as it is; where rows are counted, their mean."""
+        return values
+
+    def sums(self, bandwidths: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+        """Return sums of residuals and kernel mass without the row, for every bandwidth."""
         sums, masses = leave_one_out_sums(
-            self.axes, bandwidths, residual, sample_weight=self.sample_weight
+            self.axes,
+            bandwidths,
+            (self.y - self.anchor)[:, None],
+            sample_weight=self.sample_weight,
+            algorithm=self.algorithm,
         )
-        found = []
-        for bandwidth, total, mass in zip(bandwidths, sums[:, :, 0], masses, strict=True):
-            # Exactly one if all rows are thin, which a dot product may overshoot.
-            thin = np.average(too_thin(mass, self.min_mass), weights=self.sample_weight)
-            if thin <= largest_thin_share:
-                found += [self._shrunk(bandwidth, total, mass, s) for s in self.shrinkages]
-        return found
+        return list(zip(sums[:, :, 0], masses, strict=True))
+
+    def trials(self, bandwidths: FloatArray) -> list[Trial]:
+        """Try every bandwidth with every shrinkage."""
+        found = zip(bandwidths, self.sums(bandwidths), strict=True)
+        return [trial for bandwidth, sums in found for trial in self.shrunk(bandwidth, *sums)]
+
+    def shrunk(self, bandwidth: FloatArray, sums: FloatArray, mass: FloatArray) -> list[Trial]:
+        """Try a bandwidth, of which the sums are known, with every shrinkage."""
+        return [self._shrunk(bandwidth, sums, mass, shrinkage) for shrinkage in self.shrinkages]
+
+    def thin_share(self, mass: FloatArray) -> float:
+        """Return the share of the rows without enough kernel mass."""
+        # Exactly one if all rows are thin, which a dot product may overshoot.
+        return float(np.average(too_thin(mass, self.min_mass), weights=self.sample_weight))
 
     def _shrunk(
         self, bandwidth: FloatArray, sums: FloatArray, mass: FloatArray, shrinkage: float

@@ -1,15 +1,6 @@
-r"""Kernel sums: the engine under every kernel estimate of the package.
+"""Kernel sums term by term, in blocks of bounded memory.
 
-A Nadaraya-Watson estimate is a ratio of two sums over the fitted rows,
-
-.. math:: S(x) = \sum_j w_j K(x, x_j) v_j, \qquad M(x) = \sum_j w_j K(x, x_j),
-
-with the product kernel :math:`K(x, x_j) = \prod_d \exp(-(x_d - x_{jd})^2 / 2 h_d^2)`. The kernel
-is one at distance zero, so the *kernel mass* M counts neighbouring rows. An axis whose bandwidth
-is infinite drops out of the product. Weights are repetitions.
-
-Sums are exact and run over blocks of queries of bounded memory; time grows with the product of
-the numbers of queries and rows.
+Time grows with the product of the numbers of queries and rows.
 """
 
 from collections.abc import Iterator
@@ -22,7 +13,7 @@ from sk_arcal._validation import FloatArray
 BLOCK_BYTES = 1 << 24
 
 
-def kernel_sums(
+def exact_kernel_sums(
     query: FloatArray,
     train: FloatArray,
     bandwidth: FloatArray,
@@ -55,7 +46,7 @@ def kernel_sums(
     mass : ndarray of shape (n_queries,)
         Kernel mass: the effective number of neighbouring rows, between 0 and the total weight.
     """
-    columns = _weighted_columns(values, sample_weight)
+    columns = weighted_columns(values, sample_weight)
     used = np.isfinite(bandwidth)
     query, train = query[:, used] / bandwidth[used], train[:, used] / bandwidth[used]
     totals = np.empty((len(query), columns.shape[1]))
@@ -68,14 +59,14 @@ def kernel_sums(
     return totals[:, :-1], totals[:, -1]
 
 
-def leave_one_out_sums(
+def exact_leave_one_out_sums(
     axes: FloatArray,
     bandwidths: FloatArray,
     values: FloatArray,
     *,
     sample_weight: FloatArray | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> tuple[FloatArray, FloatArray]:
+) -> FloatArray:
     """Return the kernel sums at every fitted row without that row, for several bandwidths.
 
     Leaving out means taking away one repetition: a row of weight w keeps w - 1 of itself among
@@ -97,14 +88,11 @@ def leave_one_out_sums(
 
     Returns
     -------
-    sums : ndarray of shape (n_candidates, n_samples, n_values)
-        Kernel-weighted sums over the other rows.
-    mass : ndarray of shape (n_candidates, n_samples)
-        Kernel mass of the other rows.
+    totals : ndarray of shape (n_candidates, n_samples, n_values + 1)
+        Sums over the other rows; their kernel mass last.
     """
-    bandwidths = np.asarray(bandwidths, dtype=np.float64)
-    columns = _weighted_columns(values, sample_weight)
-    own = _weighted_columns(values, None if sample_weight is None else np.minimum(sample_weight, 1))
+    columns = weighted_columns(values, sample_weight)
+    own = weighted_columns(values, None if sample_weight is None else np.minimum(sample_weight, 1))
     totals = np.zeros((len(bandwidths), *columns.shape))
     off = np.isinf(bandwidths).all(axis=1)
     totals[off] = columns.sum(axis=0)
@@ -117,61 +105,10 @@ def leave_one_out_sums(
             totals[candidate, rows] += product @ columns[own_block]
             totals[candidate, later] += product[:, width:].T @ columns[rows]
     totals -= own
-    return totals[:, :, :-1], np.maximum(totals[:, :, -1], 0.0)
+    return totals
 
 
-def axis_deviation(axes: FloatArray, sample_weight: FloatArray | None = None) -> FloatArray:
-    """Return the population standard deviation of every axis.
-
-    Parameters
-    ----------
-    axes : ndarray of shape (n_samples, n_axes)
-        Positions of the rows.
-    sample_weight : ndarray of shape (n_samples,), default=None
-        Repetitions of each row; None means one.
-
-    Returns
-    -------
-    deviation : ndarray of shape (n_axes,)
-        Exactly zero where all rows agree.
-    """
-    weight = np.ones(len(axes)) if sample_weight is None else sample_weight
-    share = weight / weight.sum()
-    centred = axes - share @ axes
-    # Squares of huge positions overflow, and rounding in the mean makes constant axes vary.
-    largest = np.where((axes == axes[0]).all(axis=0), 0.0, np.abs(centred).max(axis=0))
-    return largest * np.sqrt(share @ (centred / np.where(largest > 0, largest, 1.0)) ** 2)
-
-
-def scott_bandwidth(axes: FloatArray, sample_weight: FloatArray | None = None) -> FloatArray:
-    r"""Return Scott's rule :math:`\sigma_d n^{-1/(D + 4)}` for each of the D axes.
-
-    Axes on which all rows agree carry no distance: they get an infinite bandwidth and do not
-    count in D. Deviations are population ones, n is the total weight.
-
-    Parameters
-    ----------
-    axes : ndarray of shape (n_samples, n_axes)
-        Positions of the rows.
-    sample_weight : ndarray of shape (n_samples,), default=None
-        Repetitions of each row; None means one.
-
-    Returns
-    -------
-    bandwidth : ndarray of shape (n_axes,)
-        Positive, or infinite.
-
-    References
-    ----------
-    .. [1] D. W. Scott. "Multivariate Density Estimation". Wiley, 1992. Equation 6.42.
-    """
-    total = len(axes) if sample_weight is None else sample_weight.sum()
-    deviation = axis_deviation(axes, sample_weight)
-    n_varying = np.count_nonzero(deviation)
-    return np.where(deviation > 0, deviation * total ** (-1 / (n_varying + 4)), np.inf)
-
-
-def _weighted_columns(values: FloatArray, weight: FloatArray | None) -> FloatArray:
+def weighted_columns(values: FloatArray, weight: FloatArray | None) -> FloatArray:
     """Values and a column of ones, each times the weight: mass is the sum of the last column."""
     columns = np.column_stack([values, np.ones(len(values))])
     return columns if weight is None else columns * weight[:, None]
