@@ -13,6 +13,7 @@ Few rows and many axes are summed up term by term, many rows on up to three axes
 
 from sk_arcal._smoothing._binned import MARGIN, KernelTable
 from sk_arcal._smoothing._cells import MOST_CELL_AXES, CellGrid
+from sk_arcal._smoothing._fine_grid import FineGrid
 from sk_arcal._smoothing._grid import Grid, GridAxis
 from sk_arcal._smoothing._spread import axis_deviation, scott_bandwidth
 from sk_arcal._smoothing._sums import ALGORITHMS, kernel_sums, leave_one_out_sums, takes_grid
@@ -22,6 +23,7 @@ __all__ = [
     "MARGIN",
     "MOST_CELL_AXES",
     "CellGrid",
+    "FineGrid",
     "Grid",
     "GridAxis",
     "KernelTable",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sk_arcal._smoothing._exact import weighted_columns
+from sk_arcal._smoothing._fine_grid import FineGrid
 from sk_arcal._smoothing._grid import Grid, GridAxis
 from sk_arcal._validation import FloatArray
 
@@ -58,15 +59,15 @@ class KernelTable:
 
     Attributes
     ----------
-    grid : Grid
-        The nodes; of the axes in use only.
+    grid : Grid or FineGrid
+        The nodes, or the cells of very many rows; of the axes in use only.
     used : ndarray of bool of shape (n_axes,)
         Axes with a finite bandwidth.
     table : ndarray of shape (n_values + 1, *grid.shape)
         Smoothed sums; the kernel mass last.
     """
 
-    grid: Grid
+    grid: Grid | FineGrid
     used: FloatArray
     table: FloatArray
 
@@ -82,7 +83,8 @@ class KernelTable:
         """Sum up rows; parameters as in `kernel_sums`, at least one bandwidth finite."""
         used = np.isfinite(bandwidth)
         margins = np.broadcast_to(margin, bandwidth.shape)[used]
-        grid = grid_for(train[:, used], bandwidth[used], margins)
+        nodes = grid_for(train[:, used], bandwidth[used], margins)
+        grid = FineGrid(nodes) if FineGrid.suits(len(train), len(nodes.axes)) else nodes
         raw = grid.spread(train[:, used], weighted_columns(values, sample_weight))
         return cls(grid, used, grid.smooth(raw, bandwidth[used]))
 

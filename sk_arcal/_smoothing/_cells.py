@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import toeplitz
 
+from sk_arcal._smoothing._binned import STEPS_PER_BANDWIDTH
+from sk_arcal._smoothing._grid import Grid, GridAxis, along_axis, apply_along
 from sk_arcal._validation import FloatArray
 
 # With fewer cells to a bandwidth the shape of the kernel is lost.
 _FEWEST_TO_A_BANDWIDTH = 1.25
+# From so many cells to a bandwidth on, coarser nodes do as well.
+_CELLS_OF_A_WIDE_KERNEL = 16
 # Cells on one axis, and on each of two.
 _N_CELLS = {1: (4096,), 2: (384, 192)}
 MOST_CELL_AXES = max(_N_CELLS)
@@ -121,10 +124,15 @@ class CellGrid:
         return bandwidth / width / np.sqrt(variance) * kernel
 
     def _along(self, table: FloatArray, axis: int, bandwidth: float) -> FloatArray:
-        if np.isinf(bandwidth) or np.isinf(self.width[axis]):
+        width, n_cells = self.width[axis], self.shape[axis]
+        if np.isinf(bandwidth) or np.isinf(width):
             total = table.sum(axis=axis + 1, keepdims=True)
             return np.broadcast_to(total, table.shape).copy()
-        kernel = toeplitz(self._taps(axis, bandwidth))
-        if axis == table.ndim - 2:
-            return table @ kernel
-        return np.einsum("ab,cbk->cak", kernel, table, optimize=True)
+        if bandwidth < _CELLS_OF_A_WIDE_KERNEL * width:
+            return along_axis(table, axis + 1, self._taps(axis, bandwidth))
+        # Nodes a quarter of a bandwidth apart stand in for so many cells.
+        nodes = GridAxis.covering(0.5, n_cells - 0.5, bandwidth / width / STEPS_PER_BANDWIDTH)
+        splines = Grid((nodes,)).spline_matrix(np.arange(0.5, n_cells)[:, None])
+        taps = nodes.smoother(bandwidth / width, widening=1 / (6 * nodes.step**2))
+        smooth = along_axis(apply_along(splines.T, table, axis + 1), axis + 1, taps)
+        return apply_along(splines, smooth, axis + 1)

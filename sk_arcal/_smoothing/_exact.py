@@ -10,7 +10,7 @@ import numpy as np
 from sk_arcal._validation import FloatArray
 
 # One block of kernel matrices stays in the processor's cache; larger blocks are slower.
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 22
 
 
 def exact_kernel_sums(
@@ -66,6 +66,7 @@ def exact_leave_one_out_sums(
     *,
     sample_weight: FloatArray | None = None,
     block_bytes: int = BLOCK_BYTES,
+    dtype: type = np.float64,
 ) -> FloatArray:
     """Return the kernel sums at every fitted row without that row, for several bandwidths.
 
@@ -85,6 +86,9 @@ def exact_leave_one_out_sums(
         Repetitions of each row; None means one.
     block_bytes : int, default=BLOCK_BYTES
         Memory that a block of kernel values may take.
+    dtype : type, default=numpy.float64
+        Precision of the kernel values. In single precision kernel means are good to 1e-6, in about
+        half the time.
 
     Returns
     -------
@@ -96,14 +100,16 @@ def exact_leave_one_out_sums(
     totals = np.zeros((len(bandwidths), *columns.shape))
     off = np.isinf(bandwidths).all(axis=1)
     totals[off] = columns.sum(axis=0)
-    products = _KernelProducts(bandwidths, block_bytes)
-    for rows in products.blocks(len(axes), len(axes)):
+    products = _KernelProducts(bandwidths, block_bytes, dtype)
+    # Single precision keeps most digits around zero.
+    positions, carried = (axes - axes.mean(axis=0)).astype(dtype), columns.astype(dtype)
+    for rows, others in products.tiles(len(axes)):
         # The kernel is symmetric: each pair of rows is visited once and serves both.
-        own_block, later = slice(rows.start, None), slice(rows.stop, None)
-        width = min(rows.stop, len(axes)) - rows.start
-        for candidate, product in products.over(axes[rows], axes[own_block]):
-            totals[candidate, rows] += product @ columns[own_block]
-            totals[candidate, later] += product[:, width:].T @ columns[rows]
+        is_diagonal = rows == others
+        for candidate, product in products.over(positions[rows], positions[others]):
+            totals[candidate, rows] += product @ carried[others]
+            if not is_diagonal:
+                totals[candidate, others] += product.T @ carried[rows]
     totals -= own
     return totals
 
@@ -134,22 +140,23 @@ class _KernelProducts:
     possible; their products up to there are kept. All matrices live in buffers made once.
     """
 
-    def __init__(self, bandwidths: FloatArray, block_bytes: int) -> None:
+    def __init__(self, bandwidths: FloatArray, block_bytes: int, dtype: type) -> None:
         steps = [np.unique(axis[np.isfinite(axis)])[::-1] for axis in bandwidths.T]
         # Axes with few bandwidths first: their products serve the most candidates.
         self._axes = sorted(range(len(steps)), key=lambda d: len(steps[d]))
         self._steps = [steps[d] for d in self._axes]
         self._plan = _plan(bandwidths[:, self._axes], self._steps)
         n_matrices = sum(map(len, self._steps)) + len(steps) + 1
-        self._n_cells = max(1, block_bytes // (8 * n_matrices))
-        self._memory = np.empty((n_matrices, 0))
+        self._n_cells = max(1, block_bytes // (np.dtype(dtype).itemsize * n_matrices))
+        self._memory = np.empty((n_matrices, 0), dtype)
 
-    def blocks(self, n_queries: int, n_samples: int) -> Iterator[slice]:
-        """Cut the queries so that all matrices of a block fit into the memory granted."""
-        size = min(n_queries, max(1, self._n_cells // n_samples))
-        self._memory = np.empty((len(self._memory), size * n_samples))
-        for start in range(0, n_queries, size):
-            yield slice(start, start + size)
+    def tiles(self, n_samples: int) -> Iterator[tuple[slice, slice]]:
+        """Yield pairs of rows, each once, in squares whose matrices fit into the memory granted."""
+        side = min(n_samples, max(1, int(self._n_cells**0.5)))
+        self._memory = np.empty((len(self._memory), side**2), self._memory.dtype)
+        for first in range(0, n_samples, side):
+            for second in range(first, n_samples, side):
+                yield slice(first, first + side), slice(second, second + side)
 
     def over(self, query: FloatArray, train: FloatArray) -> Iterator[tuple[int, FloatArray]]:
         """Yield (candidate, matrix); the matrix is overwritten by the next one."""

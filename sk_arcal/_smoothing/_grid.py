@@ -17,6 +17,9 @@ Journal of Chemical Physics 103, 1995, equation 4.1, for order 4.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from math import prod
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,39 +63,44 @@ class GridAxis:
         """Return the nodes that rows between two positions need."""
         return cls(low - 1.5 * step, step, int((high - low) / step) + 6)
 
-    def smoother(self, bandwidth: float) -> FloatArray:
+    def smoother(self, bandwidth: float, widening: float = 0.0) -> FloatArray:
         """Return the kernel between nodes 0, 1, 2, ... steps apart; one-sided, cut where it ends.
 
         The bandwidth must exceed 1.25 steps; from 3 steps on the error is that of the fourth
-        cumulant.
+        cumulant. `widening` is the variance, in squared steps, of what else moves rows.
         """
-        variance = (bandwidth / self.step) ** 2 - _WIDENING
+        variance = (bandwidth / self.step) ** 2 - _WIDENING - widening
         distance = np.arange(min(self.n_nodes, int(_REACH * np.sqrt(variance)) + 2))
         height = bandwidth / self.step / np.sqrt(variance)
         return height * np.exp(-(distance**2) / (2 * variance))
 
-    def locate(self, positions: FloatArray) -> tuple[NDArray[np.int32], FloatArray]:
-        """Return the first of the four nodes of every row, and their weights (n_rows, 4).
+    def locate(self, positions: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+        """Return the first of the four nodes of every row, and their weights (4, n_rows).
 
         Rows beyond the nodes have no weight.
         """
         steps = (positions - self.low) / self.step
-        left = np.floor(steps)
-        inside = (left >= 1) & (left <= self.n_nodes - 3)
-        left = np.where(inside, left, 1.0)
-        weights = _cubic_weights(np.where(inside, steps - left, 0.0))
-        weights[~inside] = 0.0
-        return left.astype(np.int32) - 1, weights
+        # Also false for NaN.
+        is_inside = (steps >= 1) & (steps < self.n_nodes - 2)
+        all_inside = bool(is_inside.all())
+        if not all_inside:
+            steps = np.where(is_inside, steps, 1.0)
+        left = steps.astype(np.intp)
+        weights = _cubic_weights(steps - left)
+        if not all_inside:
+            weights *= is_inside
+        left -= 1
+        return left, weights
 
 
 def _cubic_weights(u: FloatArray) -> FloatArray:
     """Weights of nodes -1, 0, 1, 2 for a row u in [0, 1) steps behind node 0."""
-    v = 1 - u
-    weights = np.empty((len(u), 4))
-    weights[:, 0] = v * v * v / 6
-    weights[:, 3] = u * u * u / 6
-    weights[:, 1] = 2 / 3 - u * u * (1 - u / 2)
-    weights[:, 2] = 2 / 3 - v * v * (1 - v / 2)
+    v, weights = 1 - u, np.empty((4, len(u)))
+    square, other = u * u, v * v
+    weights[0] = other * v / 6
+    weights[1] = 2 / 3 - square * (1 - u / 2)
+    weights[2] = 2 / 3 - other * (1 - v / 2)
+    weights[3] = square * u / 6
     return weights
 
 
@@ -110,7 +118,7 @@ class Grid:
     @property
     def size(self) -> int:
         """Number of nodes."""
-        return int(np.prod(self.shape))
+        return prod(self.shape)
 
     def spread(self, positions: FloatArray, columns: FloatArray) -> FloatArray:
         """Sum rows up on the nodes.
@@ -127,43 +135,55 @@ class Grid:
         table : ndarray of shape (n_columns, *shape)
             One sum per node and column.
         """
-        table = np.zeros((self.size, columns.shape[1]))
-        for rows, splines in self._splines(positions):
-            table += splines.T @ columns[rows]
-        return np.ascontiguousarray(table.T).reshape(-1, *self.shape)
+        size = self.size
+        table = np.zeros((columns.shape[1], size))
+        for rows in self._blocks(len(positions)):
+            values = np.ascontiguousarray(columns[rows].T)
+            for nodes, weights in self._stencils(positions[rows]):
+                for k, value in enumerate(values):
+                    table[k] += np.bincount(nodes, weights * value, size)
+        return table.reshape(-1, *self.shape)
 
     def read(self, table: FloatArray, positions: FloatArray) -> FloatArray:
         """Read a table (n_columns, *shape) at positions: (n_rows, n_columns)."""
-        nodes = np.ascontiguousarray(table.reshape(len(table), -1).T)
+        columns = table.reshape(len(table), -1)
         found = np.empty((len(positions), len(table)))
-        for rows, splines in self._splines(positions):
-            found[rows] = splines @ nodes
+        for rows in self._blocks(len(positions)):
+            block = np.zeros((len(table), len(positions[rows])))
+            for nodes, weights in self._stencils(positions[rows]):
+                for k, column in enumerate(columns):
+                    block[k] += weights * column[nodes]
+            found[rows] = block.T
         return found
 
-    def _splines(self, positions: FloatArray) -> Iterator[tuple[slice, csr_array]]:
-        """Yield blocks of rows and their weights on the nodes, as sparse matrices."""
+    def spline_matrix(self, positions: FloatArray) -> csr_array:
+        """Return the weights of all nodes at positions, shape (n_rows, size)."""
+        stencils = list(self._stencils(positions))
+        nodes, weights = (np.stack(parts, axis=1).ravel() for parts in zip(*stencils, strict=True))
+        starts = np.arange(0, nodes.size + 1, len(stencils))
+        return csr_array((weights, nodes, starts), shape=(len(positions), self.size))
+
+    def _blocks(self, n_rows: int) -> list[slice]:
         size = max(_BLOCK_ROWS, self.size // _NODES_TO_A_ROW)
-        for start in range(0, len(positions), size):
-            rows = slice(start, start + size)
-            yield rows, self._spline_matrix(positions[rows])
+        return [slice(start, start + size) for start in range(0, n_rows, size)]
 
-    def _spline_matrix(self, positions: FloatArray) -> csr_array:
-        n_rows = len(positions)
-        nodes: NDArray[np.int32] = np.zeros((n_rows, 1), dtype=np.int32)
-        weights: FloatArray = np.ones((n_rows, 1))
-        for axis, column in zip(self.axes, positions.T, strict=True):
-            first, splines = axis.locate(column)
-            own_nodes = first[:, None] + np.arange(4, dtype=np.int32)
-            pairs = nodes[:, :, None] * np.int32(axis.n_nodes) + own_nodes[:, None, :]
-            nodes = np.reshape(pairs, (n_rows, -1))
-            weights = np.reshape(weights[:, :, None] * splines[:, None, :], (n_rows, -1))
-        starts = np.arange(0, nodes.size + 1, nodes.shape[1], dtype=np.int32)
-        return csr_array((weights.ravel(), nodes.ravel(), starts), shape=(n_rows, self.size))
+    def _stencils(self, positions: FloatArray) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
+        """Yield every node that a row touches, for all rows at once, and its weight."""
+        located = [axis.locate(x) for axis, x in zip(self.axes, positions.T, strict=True)]
+        first = located[0][0]
+        for axis, (left, _) in zip(self.axes[1:], located[1:], strict=True):
+            first = first * axis.n_nodes + left
+        strides = [prod(self.shape[d + 1 :]) for d in range(len(self.axes))]
+        for corner in product(range(4), repeat=len(self.axes)):
+            weights = located[0][1][corner[0]]
+            for k, (_, splines) in zip(corner[1:], located[1:], strict=True):
+                weights = weights * splines[k]
+            yield first + sum(map(mul, corner, strides)), weights
 
-    def smooth(self, table: FloatArray, bandwidth: FloatArray) -> FloatArray:
+    def smooth(self, table: FloatArray, bandwidth: FloatArray, widening: float = 0.0) -> FloatArray:
         """Apply the Gaussian of the given bandwidths to a table (n_columns, *shape)."""
         for d, (axis, h) in enumerate(zip(self.axes, bandwidth, strict=True)):
-            table = _along_axis(table, d + 1, axis.smoother(float(h)))
+            table = along_axis(table, d + 1, axis.smoother(float(h), widening))
         return table
 
     def own_share(self, positions: FloatArray, bandwidth: FloatArray) -> FloatArray:
@@ -173,11 +193,11 @@ class Grid:
             taps = axis.smoother(float(h))[:4]
             kernel = toeplitz(np.pad(taps, (0, 4 - len(taps))))
             _, weights = axis.locate(column)
-            share *= np.einsum("ij,ij->i", weights @ kernel, weights)
+            share *= np.einsum("ji,ji->i", kernel @ weights, weights)
         return share
 
 
-def _along_axis(table: FloatArray, axis: int, taps: FloatArray) -> FloatArray:
+def along_axis(table: FloatArray, axis: int, taps: FloatArray) -> FloatArray:
     """Convolve one axis with a symmetric kernel, given from its centre outwards.
 
     All terms are positive, so that ratios keep their digits where there are few rows; a Fourier
@@ -192,3 +212,10 @@ def _along_axis(table: FloatArray, axis: int, taps: FloatArray) -> FloatArray:
     lead, trail = table.shape[:axis], table.shape[axis + 1 :]
     flat = table.reshape(int(np.prod(lead)), n_nodes, int(np.prod(trail)))
     return np.matmul(kernel, flat).reshape(table.shape)
+
+
+def apply_along(matrix: csr_array, table: FloatArray, axis: int) -> FloatArray:
+    """Multiply one axis of a table with a sparse matrix."""
+    moved = np.moveaxis(table, axis, 0)
+    result = matrix @ np.ascontiguousarray(moved).reshape(len(moved), -1)
+    return np.ascontiguousarray(np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis))

@@ -79,6 +79,7 @@ def leave_one_out_sums(
     *,
     sample_weight: FloatArray | None = None,
     algorithm: str = "auto",
+    dtype: type = np.float64,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the kernel sums at every fitted row without that row, for several bandwidths.
@@ -98,6 +99,8 @@ def leave_one_out_sums(
         Repetitions of each row; None means one.
     algorithm : {"auto", "exact", "binned"}, default="auto"
         As in `kernel_sums`, chosen for each candidate.
+    dtype : type, default=numpy.float64
+        Precision of kernel values in exact sums; see `exact_leave_one_out_sums`.
     block_bytes : int, default=BLOCK_BYTES
         Memory that a block of kernel values may take in exact sums.
 
@@ -117,7 +120,12 @@ def leave_one_out_sums(
         )
     if not binned.all():
         totals[~binned] = exact_leave_one_out_sums(
-            axes, bandwidths[~binned], values, sample_weight=sample_weight, block_bytes=block_bytes
+            axes,
+            bandwidths[~binned],
+            values,
+            sample_weight=sample_weight,
+            block_bytes=block_bytes,
+            dtype=dtype,
         )
     return totals[:, :, :-1], np.maximum(totals[:, :, -1], 0.0)
 

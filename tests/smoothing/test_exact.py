@@ -203,3 +203,16 @@ def test_deviation_of_equal_values_is_exactly_zero():
 def test_deviation_of_huge_positions():
     axes = np.random.default_rng(0).normal(size=(20, 1))
     np.testing.assert_allclose(axis_deviation(1e300 * axes), 1e300 * axes.std(), rtol=1e-12)
+
+
+def test_single_precision_gives_the_same_means_to_six_digits(rows):
+    axes, values, weight = rows
+    double, mass = leave_one_out_sums(axes, BANDWIDTHS, values, sample_weight=weight * 1.0)
+    single, single_mass = leave_one_out_sums(
+        axes, BANDWIDTHS, values, sample_weight=weight * 1.0, dtype=np.float32
+    )
+    enough = mass > 1
+    found = single[..., 0][enough] / single_mass[enough]
+    expected = double[..., 0][enough] / mass[enough]
+    np.testing.assert_allclose(found, expected, atol=3e-6)
+    assert np.abs(found - expected).max() > 0

@@ -27,15 +27,15 @@ def test_weights_are_the_centred_cubic_b_spline():
     for k in range(4):
         node = axis.low + axis.step * (first + k)
         expected = np.nan_to_num(spline((positions - node) / axis.step))
-        np.testing.assert_allclose(weights[:, k], expected, atol=1e-13)
-    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-14)
+        np.testing.assert_allclose(weights[k], expected, atol=1e-13)
+    np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-14)
 
 
 def test_rows_at_the_ends_are_inside_and_rows_beyond_weigh_nothing():
     for low, high, step in [(0.1, 0.7, 0.1), (-3.3, 9.21, 0.0337), (0.0, 0.0, 1.0)]:
         axis = GridAxis.covering(low, high, step)
         first, weights = axis.locate(np.array([low, high, low - 9 * step, high + 9 * step]))
-        np.testing.assert_allclose(weights.sum(axis=1), [1, 1, 0, 0], atol=1e-14)
+        np.testing.assert_allclose(weights.sum(axis=0), [1, 1, 0, 0], atol=1e-14)
         assert first.min() >= 0
         assert first.max() + 3 < axis.n_nodes
 

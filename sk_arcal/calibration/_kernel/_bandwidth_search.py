@@ -37,7 +37,7 @@ _MULTIPLES = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
 _LARGEST_THIN_SHARE = 0.1
 _LARGEST_ROUNDS = 25
 # A difference of mean log losses below this, in nats, is rounding.
-_TOLERANCE = 1e-12
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)

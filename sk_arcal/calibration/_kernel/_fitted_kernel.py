@@ -5,14 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal._smoothing import Grid, GridAxis, KernelTable, kernel_sums, takes_grid
+from sk_arcal._smoothing import (
+    FineGrid,
+    Grid,
+    GridAxis,
+    KernelTable,
+    kernel_sums,
+    leave_one_out_sums,
+    takes_grid,
+)
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._kernel._kernel_axes import KernelAxes
 from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
 from sk_arcal.calibration._kernel._residual_kernel import corrected_probability, too_thin
 from sk_arcal.calibration._saving._plain_state import register_helper
 
-for _part in (Grid, GridAxis, KernelTable):
+for _part in (FineGrid, Grid, GridAxis, KernelTable):
     register_helper(_part)
 
 
@@ -114,9 +122,15 @@ def count_on_fit(
     """Return how many rows of `fit` lack neighbours, and how many of K > 2 end below 1/K."""
     if np.isinf(shrinkage):
         return 0, 0
-    sums, mass = rows.sums(bandwidth[None, :])[0]
-    below = rows.corrected(sums, mass, shrinkage) < 1 / n_classes
-    n_fallback = int(np.count_nonzero(too_thin(mass, rows.min_mass)))
+    sums, mass = leave_one_out_sums(
+        rows.axes,
+        bandwidth[None, :],
+        (rows.y - rows.anchor)[:, None],
+        sample_weight=rows.sample_weight,
+        algorithm=rows.algorithm,
+    )
+    below = rows.corrected(sums[0, :, 0], mass[0], shrinkage) < 1 / n_classes
+    n_fallback = int(np.count_nonzero(too_thin(mass[0], rows.min_mass)))
     return n_fallback, int(np.count_nonzero(below)) if n_classes > 2 else 0
 
 
