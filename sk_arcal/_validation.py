@@ -5,7 +5,7 @@ that says what was expected, what came, and which parameter held it. Only numpy 
 here, so that the metrics load without scikit-learn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from numbers import Integral, Real
 from types import ModuleType
@@ -20,6 +20,9 @@ FloatArray = NDArray[np.float64]
 ROW_SUM_TOLERANCE = 5e-3
 # A mixture whose weights sum to one in float32 overshoots by this much at most.
 ROUNDING = 1e-6
+_NEGLIGIBLE = 1e-8
+# Entries looked at together, so that a second look finds them in the cache.
+_BLOCK = 1 << 14
 
 
 def check_option(name: str, value: object, allowed: Iterable[str]) -> str:
@@ -57,7 +60,7 @@ def check_number(
 def check_vector(
     values: ArrayLike, name: str, *, n_samples: int | None = None, finite: bool = True
 ) -> FloatArray:
-    """Return `values` as a 1-D float64 array without NaN or infinity.
+    """Return `values` as a 1-D float64 array without NaN or infinity, or raise.
 
     Parameters
     ----------
@@ -69,18 +72,6 @@ def check_vector(
         Expected length.
     finite : bool, default=True
         If False, NaN and infinities pass.
-
-    Returns
-    -------
-    vector : ndarray of shape (n_samples,)
-        The numbers in float64.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows, the shape is not (n_samples,), or a value is not finite.
-    TypeError
-        If the values are not numbers.
     """
     array = _as_array(values, name)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -122,14 +113,26 @@ def _as_float(array: NDArray[Any], name: str) -> FloatArray:
 
 def check_finite(array: FloatArray, name: str) -> None:
     """Raise if an entry is NaN or infinite, naming the first row that holds one."""
+    low, high = value_range(array)
+    if np.isfinite(low) and np.isfinite(high):
+        return
     bad = ~np.isfinite(array)
-    if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        value = array[row] if array.ndim == 1 else array[row][bad[row]][0]
-        raise ValueError(
-            f"`{name}` must be finite; row {row} holds {value} ({int(bad.sum())} such values). "
-            "Drop or impute those rows first."
-        )
+    row = int(np.argwhere(bad)[0][0])
+    value = array[row] if array.ndim == 1 else array[row][bad[row]][0]
+    raise ValueError(
+        f"`{name}` must be finite; row {row} holds {value} ({int(bad.sum())} such values). "
+        "Drop or impute those rows first."
+    )
+
+
+def value_range(array: NDArray[Any]) -> tuple[float, float]:
+    """Return least and largest entry in one pass; NaN if one is NaN, (0, 0) if there is none."""
+    if array.size == 0:
+        return 0.0, 0.0
+    flat = array.ravel(order="K")
+    blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+    ends = np.array([(block.min(), block.max()) for block in blocks], dtype=np.float64)
+    return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
 def check_length(name: str, array: NDArray[Any], n_samples: int | None) -> None:
@@ -140,26 +143,36 @@ def check_length(name: str, array: NDArray[Any], n_samples: int | None) -> None:
 
 def check_events(y_true: ArrayLike, name: str = "y_true") -> FloatArray:
     """Return 0/1 outcomes as float64; booleans pass, anything else is refused."""
-    events = check_vector(y_true, name)
-    wrong = (events != 0) & (events != 1)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
-            f"`{name}` must be 0 or 1 (did the event happen?); row {row} holds {events[row]:g}. "
-            "For class labels pass `y_true == event`, or use a top-label or class-wise function."
-        )
+    events = check_vector(y_true, name, finite=False)
+    for start in range(0, len(events), _BLOCK):
+        block = events[start : start + _BLOCK]
+        if np.count_nonzero(block == 0) + np.count_nonzero(block == 1) < len(block):
+            _refuse_events(events, name)
     return events
+
+
+def _refuse_events(events: FloatArray, name: str) -> None:
+    check_finite(events, name)
+    row = int(np.flatnonzero((events != 0) & (events != 1))[0])
+    raise ValueError(
+        f"`{name}` must be 0 or 1 (did the event happen?); row {row} holds {events[row]:g}. "
+        "For class labels pass `y_true == event`, or use a top-label or class-wise function."
+    )
 
 
 def check_probabilities(
     y_prob: ArrayLike, name: str = "y_prob", *, n_samples: int | None = None
 ) -> FloatArray:
     """Return probabilities of one event as a 1-D float64 array in [0, 1]."""
-    probability = check_vector(y_prob, name, n_samples=n_samples)
-    return _in_unit_interval(probability, name)
+    probability = check_vector(y_prob, name, n_samples=n_samples, finite=False)
+    low, high = value_range(probability)
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        check_finite(probability, name)
+        _check_unit_interval(probability, name)
+    return np.clip(probability, 0, 1)
 
 
-def _in_unit_interval(array: FloatArray, name: str) -> FloatArray:
+def _check_unit_interval(array: FloatArray, name: str) -> None:
     outside = (array < -ROUNDING) | (array > 1 + ROUNDING)
     if outside.any():
         row = int(np.argwhere(outside)[0][0])
@@ -168,37 +181,61 @@ def _in_unit_interval(array: FloatArray, name: str) -> FloatArray:
             f"`{name}` must lie in [0, 1]; row {row} holds {value}. "
             "If these are logits, apply a sigmoid or softmax first."
         )
-    return np.clip(array, 0, 1)
 
 
 def check_probability_matrix(
     y_prob: ArrayLike, name: str = "y_prob", *, n_samples: int | None = None
 ) -> FloatArray:
-    """Return class probabilities as a float64 array of shape (n_samples, n_classes).
+    """Return class probabilities in float64; rows, off by half precision at most, sum to one."""
+    given = as_probability_matrix(y_prob, name, n_samples=n_samples)
+    matrix = np.empty(given.shape)
+    for start, block, total in probability_rows(given, name):
+        np.divide(block, total[:, None], out=matrix[start : start + len(block)])
+    return matrix
 
-    Rows have to sum to one up to the rounding of half precision; they are rescaled to do so
-    exactly.
-    """
+
+def as_probability_matrix(
+    y_prob: ArrayLike, name: str = "y_prob", *, n_samples: int | None = None
+) -> FloatArray:
+    """Return class probabilities whose entries are yet to be checked, in any type of number."""
     array = _as_array(y_prob, name)
     if array.ndim != 2 or array.shape[1] < 2:
-        raise ValueError(
-            f"`{name}` must have shape (n_samples, n_classes) with at least two classes; "
-            f"got shape {array.shape}."
-        )
-    matrix = _as_float(array, name)
-    if len(matrix) == 0:
+        shape = "shape (n_samples, n_classes) with at least two classes"
+        raise ValueError(f"`{name}` must have {shape}; got shape {array.shape}.")
+    if len(array) == 0:
         raise ValueError(f"`{name}` is empty; at least one row is needed.")
-    check_length(name, matrix, n_samples)
+    check_length(name, array, n_samples)
+    return array if array.dtype.kind in "biuf" else _as_float(array, name)
+
+
+def probability_rows(
+    matrix: FloatArray, name: str = "y_prob"
+) -> Iterator[tuple[int, FloatArray, FloatArray]]:
+    """Yield first row, entries cut to [0, 1] and row sums of blocks of rows, checked."""
+    # Each look at a block costs a call, so there are fewer of them than elsewhere.
+    n_rows = max(1, 4 * _BLOCK // matrix.shape[1])
+    for start in range(0, len(matrix), n_rows):
+        block = np.asarray(matrix[start : start + n_rows], dtype=np.float64)
+        with np.errstate(all="ignore"):
+            low, total = block.min(), block.sum(axis=1)
+        # NaN fails every comparison. An entry beyond one by less than this is cut by the sum.
+        if not (low >= 0 and total.max() <= 1 + _NEGLIGIBLE):
+            if not (low >= -ROUNDING and block.max() <= 1 + ROUNDING):
+                _refuse_matrix(matrix, name)
+            block = np.clip(block, 0, 1)
+            total = block.sum(axis=1)
+        if np.abs(total - 1).max() > ROW_SUM_TOLERANCE:
+            _refuse_matrix(matrix, name)
+        yield start, block, total
+
+
+def _refuse_matrix(matrix: FloatArray, name: str) -> None:
+    matrix = np.asarray(matrix, dtype=np.float64)
     check_finite(matrix, name)
-    matrix = _in_unit_interval(matrix, name)
-    total = matrix.sum(axis=1)
-    off = np.abs(total - 1) > ROW_SUM_TOLERANCE
-    if off.any():
-        row = int(np.flatnonzero(off)[0])
-        raise ValueError(
-            f"The rows of `{name}` must sum to one; row {row} sums to {total[row]:.4g}."
-        )
-    return matrix / total[:, None]
+    _check_unit_interval(matrix, name)
+    total = np.clip(matrix, 0, 1).sum(axis=1)
+    row = int(np.argmax(np.abs(total - 1) > ROW_SUM_TOLERANCE))
+    raise ValueError(f"The rows of `{name}` must sum to one; row {row} sums to {total[row]:.4g}.")
 
 
 def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray:
@@ -206,15 +243,16 @@ def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray
     if sample_weight is None:
         return np.ones(n_samples)
     weights = check_vector(sample_weight, "sample_weight", n_samples=n_samples)
-    if (weights < 0).any():
+    low, high = value_range(weights)
+    if low < 0:
         row = int(np.flatnonzero(weights < 0)[0])
         raise ValueError(
             "`sample_weight` must not be negative (a weight is a number of repetitions); "
             f"row {row} holds {weights[row]:g}."
         )
-    if not weights.any():
+    if high == 0:
         raise ValueError("`sample_weight` is zero in every row, so no row is left.")
-    if weights.max() > np.finfo(np.float64).max / n_samples:
+    if high > np.finfo(np.float64).max / n_samples:
         raise ValueError("`sample_weight` is so large that its sum overflows; rescale it.")
     return weights
 

@@ -22,6 +22,7 @@ from sk_arcal._validation import (
     check_weights,
     import_optional,
     usable_device,
+    value_range,
 )
 
 # --- vectors -------------------------------------------------------------------------------------
@@ -165,6 +166,44 @@ def test_rows_of_a_matrix_are_rescaled_to_one():
     matrix = check_probability_matrix(given)
     np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-15)
     np.testing.assert_allclose(matrix, given / given.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_rounding_below_0_and_above_1_is_cut_off_in_a_matrix():
+    given = [[1 + 5e-7, -5e-7, 0.0], [0.25, 0.25, 0.5]]
+    np.testing.assert_array_equal(check_probability_matrix(given), [[1, 0, 0], [0.25, 0.25, 0.5]])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_row_of_a_long_matrix_is_rescaled_and_looked_at(order):
+    given = np.asarray(np.random.default_rng(0).dirichlet(np.ones(3), 70_000), order=order) * 1.001
+    matrix = check_probability_matrix(given)
+    np.testing.assert_array_equal(matrix, given / given.sum(axis=1, keepdims=True))
+    for value, message in [(np.nan, "be finite"), (-np.inf, "be finite"), (2.0, "lie in")]:
+        wrong = given.copy()
+        wrong[60_000, 1] = value
+        with pytest.raises(ValueError, match=f"{message}.*; row 60000 holds {value}"):
+            check_probability_matrix(wrong)
+
+
+@pytest.mark.parametrize("row", [0, 16_383, 16_384, 39_999])
+def test_every_row_of_a_long_vector_is_looked_at(row):
+    values = np.full(40_000, 0.5)
+    for wrong, message in [(np.nan, "be finite"), (np.inf, "be finite"), (-0.5, "lie in")]:
+        values[row] = wrong
+        with pytest.raises(ValueError, match=f"{message}.*; row {row} holds {wrong}"):
+            check_probabilities(values)
+    events = np.ones(40_000)
+    events[row] = 0.5
+    with pytest.raises(ValueError, match=rf"be 0 or 1 .*row {row} holds 0\.5"):
+        check_events(events)
+    with pytest.raises(ValueError, match=f"negative .*row {row} holds -1"):
+        check_weights(np.where(events == 0.5, -1, 1), 40_000)
+    # Not one piece of memory.
+    assert value_range(np.repeat(events, 3)[::3]) == (0.5, 1.0)
+
+
+def test_least_and_largest_of_nothing_are_zero():
+    assert value_range(np.empty((0, 3))) == (0, 0)
 
 
 def test_softmax_in_half_precision_passes():

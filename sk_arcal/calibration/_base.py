@@ -5,15 +5,17 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from sk_arcal._columns import ColumnRoles, Selector, resolve_columns, table_names
+from sk_arcal._numeric import take_columns, tempered_softmax
 from sk_arcal._validation import FloatArray, check_option, check_weights
 from sk_arcal.calibration._classes import align_classes, read_classes, refuse_gaps
+from sk_arcal.calibration._output import checked_output
 from sk_arcal.calibration._saving._persistence import PersistentCalibrator
 from sk_arcal.calibration._scale import KINDS, ConfidenceScale, refuse_hidden_classes
 
@@ -96,10 +98,16 @@ class BaseCalibrator(ClassifierMixin, PersistentCalibrator):
     def _validated(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
+        return self._validated_block(X, y, sample_weight, reset=True)
+
+    def _validated_block(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
+        """Check rows, against those of `fit` unless `reset`, and drop those of weight zero."""
         values: Any
         labels: Any
         try:
-            values, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+            values, labels = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32])
         except ValueError as error:
             _blame_text_columns(X, error)
             raise
@@ -130,17 +138,22 @@ class BaseCalibrator(ClassifierMixin, PersistentCalibrator):
         ValueError
             If the columns differ from those of `fit`, or a probability leaves [0, 1].
         """
-        check_is_fitted(self)
-        values: Any = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        values = self._validated_columns(X)
         return self._calibrated_logits(*self._split(values))
 
-    def predict_proba(self, X: ArrayLike) -> FloatArray:
+    def predict_proba(
+        self, X: ArrayLike, out: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
         """Return calibrated probabilities.
 
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
             Columns as in `fit`.
+        out : ndarray of shape (n_samples, n_classes), default=None
+            Array to write to, float64 or float32, and to return; it must not overlap X. By
+            default a new one of float64. Writing to one array again and again saves the time in
+            which the system hands out new memory.
 
         Returns
         -------
@@ -152,12 +165,29 @@ class BaseCalibrator(ClassifierMixin, PersistentCalibrator):
         NotFittedError
             If `fit` has not been called.
         ValueError
-            If the columns differ from those of `fit`, or a probability leaves [0, 1].
+            If the columns differ from those of `fit`, a probability leaves [0, 1], or `out` has
+            another shape or precision.
+        TypeError
+            If `out` is no array.
         """
-        logits = self.decision_function(X)
-        if logits.ndim == 1:
-            return np.column_stack([expit(-logits), expit(logits)])
-        return softmax(logits, axis=1)
+        values = self._validated_columns(X)
+        out = checked_output(out, (len(values), len(self.classes_)), values)
+        self._write_probabilities(*self._split(values), out)
+        return out
+
+    def _validated_columns(self, X: ArrayLike) -> NDArray[Any]:
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+    def _write_probabilities(
+        self, logits: FloatArray, routing: FloatArray, out: NDArray[np.floating]
+    ) -> None:
+        scores = self._calibrated_logits(logits, routing)
+        if scores.ndim == 1:
+            expit(-scores, out=out[:, 0], casting="same_kind")
+            expit(scores, out=out[:, 1], casting="same_kind")
+        else:
+            tempered_softmax(scores, 1.0, out)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable class.
@@ -226,21 +256,25 @@ class BaseCalibrator(ClassifierMixin, PersistentCalibrator):
                 f"`confidence_kind` is {self.confidence_kind!r}, but the confidence columns are "
                 f"named as {stated}s."
             )
-        confidence = X[:, self.column_roles_.confidence]
+        confidence = take_columns(X, self.column_roles_.confidence)
         self._scale = ConfidenceScale.decide(confidence, stated, stacklevel=stacklevel)
         self.confidence_kind_ = self._scale.kind
 
     def _split(self, X: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """Return log-odds (n_samples,) or class logits (n_samples, n_classes), and routing."""
-        logits = self._scale.to_logits(X[:, self.column_roles_.confidence])
-        return self._by_class(logits), X[:, self.column_roles_.routing].astype(np.float64)
+        logits = self._scale.to_logits(take_columns(X, self.column_roles_.confidence))
+        routing = X[:, self.column_roles_.routing].astype(np.float64, copy=False)
+        return self._by_class(logits), routing
 
     def _by_class(self, logits: FloatArray) -> FloatArray:
         """Return columns in the order of ``classes_``, and log-odds if there are two of them."""
         if logits.shape[1] == 1:
             return logits[:, 0] if self._order[-1] == 1 else -logits[:, 0]
-        logits = logits[:, self._order]
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+        if (np.diff(self._order) < 0).any():
+            logits = logits[:, self._order]
+        if logits.shape[1] > 2:
+            return logits
+        return np.subtract(logits[:, 1], logits[:, 0], dtype=np.float64)
 
 
 def _blame_text_columns(X: Any, error: ValueError) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_arcal._validation import ROUNDING, FloatArray
+from sk_arcal._validation import ROUNDING
 from sk_arcal.calibration._warning import CalibrationWarning
 
 KINDS = ("auto", "logit", "probability")
@@ -91,18 +91,20 @@ class ConfidenceScale:
             rest = max(_read_zero_as(1 - confidence), resolution)
         return cls(kind, _read_zero_as(confidence), rest, role)
 
-    def to_logits(self, confidence: NDArray[Any]) -> FloatArray:
+    def to_logits(self, confidence: NDArray[Any], *, copy: bool = True) -> NDArray[Any]:
         """Return log-odds of a single column, or one logit per column.
 
         Parameters
         ----------
         confidence : ndarray of shape (n_samples, n_confidence)
             Confidence columns.
+        copy : bool, default=True
+            If False, logits that need no change come back as they are, in their precision.
 
         Returns
         -------
         logits : ndarray of shape (n_samples, n_confidence)
-            Finite.
+            Finite; float64 and new unless `copy` is False.
 
         Raises
         ------
@@ -110,16 +112,31 @@ class ConfidenceScale:
             If probabilities leave [0, 1] or do not sum to one.
         """
         if self.kind == "logit":
-            return np.clip(confidence.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
-        probability = checked_probabilities(confidence, self.role).astype(np.float64)
-        logits = np.log(np.maximum(probability, self.smallest))
+            if not copy and not _has_huge(confidence):
+                return confidence
+            return np.clip(confidence, -_LARGEST_LOGIT, _LARGEST_LOGIT, dtype=np.float64)
+        probability = checked_probabilities(confidence, self.role).astype(np.float64, copy=False)
         if confidence.shape[1] == 1:
-            logits -= np.log(np.maximum(1 - probability, self.smallest_rest))
-        return logits
+            rest = np.log(np.maximum(1 - probability, self.smallest_rest))
+            return np.log(np.maximum(probability, self.smallest)) - rest
+        np.maximum(probability, self.smallest, out=probability)
+        return np.log(probability, out=probability)
+
+
+def _has_huge(logits: NDArray[Any]) -> bool:
+    """Tell whether a logit may be beyond the largest; one reading where that is possible."""
+    if logits.dtype == np.float32:
+        return False
+    if logits.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            flat = logits.ravel()
+            return not np.dot(flat, flat) < _LARGEST_LOGIT**2
+    return bool(logits.max(initial=0) > _LARGEST_LOGIT or logits.min(initial=0) < -_LARGEST_LOGIT)
 
 
 def _apparent_kind(confidence: NDArray[Any], role: str, stacklevel: int) -> str:
-    if _is_outside(confidence).any():
+    # Logits show themselves in the first rows.
+    if _any_outside(confidence[:64]) or _any_outside(confidence):
         return "logit"
     total = confidence.sum(axis=1, dtype=np.float64)
     off = np.abs(total - 1) > _ROW_SUM_TOLERANCE
@@ -141,11 +158,14 @@ def _is_outside(confidence: NDArray[Any]) -> NDArray[np.bool_]:
     return (confidence < -ROUNDING) | (confidence > 1 + ROUNDING)
 
 
+def _any_outside(confidence: NDArray[Any]) -> bool:
+    return bool(confidence.min(initial=0) < -ROUNDING or confidence.max(initial=1) > 1 + ROUNDING)
+
+
 def checked_probabilities(confidence: NDArray[Any], role: str = "confidence") -> NDArray[Any]:
     """Return entries in [0, 1]; raise if they are not, or rows of several do not sum to one."""
-    outside = _is_outside(confidence)
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
+    if _any_outside(confidence):
+        row, column = np.argwhere(_is_outside(confidence))[0]
         raise ValueError(
             f"{role.capitalize()}s are probabilities here, but row {row} holds "
             f"{confidence[row, column]}. For logits set {role}_kind='logit' before `fit`."

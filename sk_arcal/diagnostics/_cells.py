@@ -4,7 +4,8 @@ Rows of one confidence bin are cut into `n_groups` strata of equal count by the 
 routing feature. The gap of a bin is the mean of a value over the top stratum minus its mean
 over the bottom one. Shuffling the strata of a bin, with their sizes kept, is the same as
 shuffling its values: for 0/1 values the two sums are then multivariate hypergeometric and are
-drawn directly; other values are permuted in blocks of bounded memory.
+drawn directly; other values are permuted in blocks of bounded memory. Which sampler a bin gets
+is decided in :mod:`sk_arcal.diagnostics._null_gaps`.
 """
 
 from collections.abc import Callable
@@ -79,14 +80,34 @@ def rank_strata(
     routing: FloatArray, bins: IntArray, n_groups: int, rng: np.random.Generator
 ) -> IntArray:
     """Cut the rows of each bin into `n_groups` strata by rank; sizes differ by one at most."""
-    order = np.lexsort((rng.random(len(routing)), routing, bins))
+    order = _ranked(routing, rng.random(len(routing)))
+    order = order[by_bin(bins[order])]
     sizes = np.bincount(bins)
-    first = np.cumsum(sizes) - sizes
     strata = np.empty_like(order)
-    sorted_bins = bins[order]
-    rank = np.arange(len(order)) - first[sorted_bins]
-    strata[order] = rank * n_groups // sizes[sorted_bins]
+    strata[order] = np.concatenate([np.arange(size) * n_groups // size for size in sizes if size])
     return strata
+
+
+def by_bin(bins: IntArray) -> IntArray:
+    """Return the order that gathers the rows of each bin, and keeps the order inside it."""
+    # sixteen bits are sorted by digits, in linear time
+    narrow = bins.astype(np.uint16) if bins.max() <= np.iinfo(np.uint16).max else bins
+    return np.argsort(narrow, kind="stable")
+
+
+def _ranked(values: FloatArray, lots: FloatArray) -> IntArray:
+    """Return the order of `values`, those that are equal ordered by `lots`."""
+    # One fast sort, and another of the tied rows only, beat two stable ones of all rows.
+    order = np.argsort(values)
+    ranked = values[order]
+    as_before = np.zeros(len(values), dtype=bool)
+    np.equal(ranked[1:], ranked[:-1], out=as_before[1:])
+    tied = as_before.copy()
+    tied[:-1] |= as_before[1:]
+    places = np.flatnonzero(tied)
+    rows, run = order[places], np.cumsum(~as_before[places])
+    order[places] = rows[np.lexsort((lots[rows], run))]
+    return order
 
 
 def cell_values(
@@ -103,16 +124,28 @@ def cell_values(
 def _cross_fitted_isotonic(
     events: FloatArray, confidence: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
-    fold = rng.permutation(len(events)) % min(_N_FOLDS, len(events))
+    n_folds = min(_N_FOLDS, len(events))
+    fold = (rng.permutation(len(events)) % n_folds).astype(np.uint8)
+    order = np.argsort(confidence)
+    ranked, hit, fold = confidence[order], events[order], fold[order]
     fitted = np.empty(len(events))
-    for k in range(int(fold.max()) + 1):
-        held_out = fold == k
-        level, code = np.unique(confidence[~held_out], return_inverse=True)
-        copies = np.bincount(code)
-        rate = np.bincount(code, weights=events[~held_out]) / copies
-        step = isotonic_regression(rate, weights=copies).x
-        fitted[held_out] = np.interp(confidence[held_out], level, step)
-    return fitted
+    for k in range(n_folds):
+        held_out, others = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        knots, rates = _isotonic_knots(ranked[others], hit[others])
+        fitted[held_out] = np.interp(ranked[held_out], knots, rates)
+    in_rows = np.empty(len(events))
+    in_rows[order] = fitted
+    return in_rows
+
+
+def _isotonic_knots(ranked: FloatArray, hit: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return where the isotonic map of sorted rows starts and ends a step, and its rates there."""
+    first = np.flatnonzero(np.concatenate([[True], ranked[1:] > ranked[:-1]]))
+    copies = np.diff(first, append=len(ranked))
+    step = isotonic_regression(np.add.reduceat(hit, first) / copies, weights=copies)
+    # between the ends of a step the map is flat: a search among all rows would find nothing else
+    ends = np.unique(np.concatenate([step.blocks[:-1], step.blocks[1:] - 1]))
+    return ranked[first[ends]], step.x[ends]
 
 
 def max_gap(gaps: FloatArray, _sizes: FloatArray) -> FloatArray:
@@ -129,27 +162,6 @@ GAP_STATISTICS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "weighted_gap": weighted_gap,
     "max_gap": max_gap,
 }
-
-
-def null_gaps(
-    cells: Cells,
-    values: FloatArray,
-    bins: IntArray,
-    n_resamples: int,
-    rng: np.random.Generator,
-) -> FloatArray:
-    """Draw the gaps of `bins` with strata shuffled inside bins, shape (n_resamples, len(bins))."""
-    order = np.argsort(cells.bins, kind="stable")
-    sizes = cells.counts.sum(axis=1)
-    stops = np.cumsum(sizes)
-    binary = bool(np.isin(values, (0.0, 1.0)).all())
-    draw = _hypergeometric_gaps if binary else _permuted_gaps
-    gaps = np.empty((n_resamples, len(bins)))
-    for column, (b, generator) in enumerate(zip(bins, rng.spawn(len(bins)), strict=True)):
-        inside = values[order[stops[b] - sizes[b] : stops[b]]]
-        bottom, top = cells.counts[b, [0, -1]]
-        gaps[:, column] = draw(inside, int(bottom), int(top), n_resamples, generator)
-    return gaps
 
 
 def _hypergeometric_gaps(

@@ -68,15 +68,19 @@ def confidence_bins(y_prob: ArrayLike, n_bins: int | None = None) -> tuple[IntAr
     n = len(probability)
     wanted = default_n_bins(n) if n_bins is None else check_integer("n_bins", n_bins, low=1)
     wanted = max(min(wanted, n // _MIN_ROWS), 1)
-    value_of_row, copies = _tie_runs(probability)
+    # Bins are intervals: sorting the values and looking edges up is cheaper than sorting the rows.
+    ranked = np.sort(probability)
+    last = np.flatnonzero(np.append(ranked[1:] > ranked[:-1], True))
+    copies = np.diff(last, prepend=-1)
     atom = copies >= max(n / (2 * wanted), _MIN_ATOM)
-    midrank = np.cumsum(copies) - copies / 2
+    midrank = last + 1 - copies / 2
     quantile_bin = np.floor(wanted * midrank / n).astype(np.intp)
     bin_of_value = _label_runs(quantile_bin, atom)
     counts = np.bincount(bin_of_value, weights=copies)
     is_atom = np.bincount(bin_of_value, weights=atom) > 0
     new_code = _merge_small(counts, is_atom, max(_MIN_ROWS, n / (3 * wanted)))
-    return new_code[bin_of_value][value_of_row], int(new_code[-1]) + 1
+    ends = np.flatnonzero(np.diff(new_code[bin_of_value]))
+    return np.searchsorted(ranked[last[ends]], probability), int(new_code[-1]) + 1
 
 
 def default_n_bins(n_samples: int) -> int:
@@ -86,14 +90,13 @@ def default_n_bins(n_samples: int) -> int:
 
 def tie_midranks(values: FloatArray) -> FloatArray:
     """Return (midrank - 1/2) / n in (0, 1); equal values share one number."""
-    run_of_row, copies = _tie_runs(values)
-    return ((np.cumsum(copies) - copies / 2) / len(values))[run_of_row]
-
-
-def _tie_runs(values: FloatArray) -> tuple[IntArray, IntArray]:
-    """Return the rank of each row among the distinct values, from 0, and the copies of each."""
-    _, run_of_row, copies = np.unique(values, return_inverse=True, return_counts=True)
-    return run_of_row, copies
+    order = np.argsort(values)
+    ranked = values[order]
+    last = np.flatnonzero(np.append(ranked[1:] > ranked[:-1], True))
+    copies = np.diff(last, prepend=-1)
+    midranks = np.empty(len(values))
+    midranks[order] = np.repeat((last + 1 - copies / 2) / len(values), copies)
+    return midranks
 
 
 def _label_runs(quantile_bin: IntArray, atom: NDArray[np.bool_]) -> IntArray:

@@ -22,9 +22,9 @@ from sk_arcal.diagnostics._cells import (
     cell_values,
     make_cells,
     max_gap,
-    null_gaps,
     weighted_gap,
 )
+from sk_arcal.diagnostics._null_gaps import null_gaps
 
 VALUES = ("calibrated_residual", "residual", "accuracy")
 

@@ -20,6 +20,7 @@ from sk_arcal.metrics._groups import (
     group_calibration_error,
     worst_group_calibration_error,
 )
+from sk_arcal.metrics._histogram import CalibrationHistogram
 from sk_arcal.metrics._interval import CalibrationErrorInterval, calibration_error_interval
 from sk_arcal.metrics._multiclass import classwise_calibration_error, top_label_calibration_error
 from sk_arcal.metrics._noise_floor import NoiseFloor, noise_floor
@@ -37,6 +38,7 @@ __all__ = [
     "BootstrapInterval",
     "CalibrationErrorDifference",
     "CalibrationErrorInterval",
+    "CalibrationHistogram",
     "GroupCalibrationError",
     "NoiseFloor",
     "ProbabilityScorer",

@@ -12,7 +12,9 @@ from sk_arcal.metrics._binning import (
     error_from_gaps,
     event_gaps,
 )
+from sk_arcal.metrics._blocks import bin_ruler
 from sk_arcal.metrics._inputs import event_inputs
+from sk_arcal.metrics._sums import outcome_sums, uniform_gaps
 
 
 def expected_calibration_error(
@@ -93,8 +95,11 @@ def expected_calibration_error(
     0.3
     """
     n_bins, strategy, norm = check_binning(n_bins, strategy, norm)
-    inputs = event_inputs(y_true, y_prob, sample_weight)
-    gap, mass = event_gaps(*inputs, n_bins=n_bins, strategy=strategy)
+    if strategy == "uniform":
+        gap, mass = uniform_gaps(y_true, y_prob, sample_weight, n_bins, with_mass=norm == "l2")
+    else:
+        inputs = event_inputs(y_true, y_prob, sample_weight)
+        gap, mass = event_gaps(*inputs, n_bins=n_bins, strategy=strategy)
     return float(error_from_gaps(gap, mass, norm))
 
 
@@ -165,8 +170,16 @@ def maximum_calibration_error(
     """
     n_bins, strategy, _ = check_binning(n_bins, strategy)
     min_count = check_number("min_count", min_count, low=0)
-    inputs = event_inputs(y_true, y_prob, sample_weight)
-    gap, mass = event_gaps(*inputs, n_bins=n_bins, strategy=strategy)
+    if strategy == "uniform":
+        gap, mass = uniform_gaps(y_true, y_prob, sample_weight, n_bins)
+    else:
+        inputs = event_inputs(y_true, y_prob, sample_weight)
+        gap, mass = event_gaps(*inputs, n_bins=n_bins, strategy=strategy)
+    return largest_gap(gap, mass, min_count)
+
+
+def largest_gap(gap: FloatArray, mass: FloatArray, min_count: float) -> float:
+    """Return the largest gap of a bin that is heavy enough."""
     counted = (mass > 0) & (mass >= min_count)
     if not counted.any():
         raise ValueError(
@@ -249,18 +262,21 @@ def squared_calibration_error(
     -0.083333
     """
     n_bins, strategy, _ = check_binning(n_bins, strategy)
+    if strategy == "uniform":
+        sums, _ = outcome_sums(y_true, y_prob, sample_weight, bin_ruler(n_bins))
+        return squared_error(sums.gap[0], sums.mass[0], sums.hits[0], debias=debias)
     events, probability, weight = event_inputs(y_true, y_prob, sample_weight)
     edges = bin_edges(probability, weight, n_bins=n_bins, strategy=strategy)
     codes = bin_codes(probability, edges)
     mass = bin_sums(codes, weight)
     gap = bin_sums(codes, weight * (probability - events))
+    return squared_error(gap, mass, bin_sums(codes, weight * events), debias=debias)
+
+
+def squared_error(gap: FloatArray, mass: FloatArray, hits: FloatArray, *, debias: bool) -> float:
+    """Return the squared error of bins, with or without its bias."""
     if not debias:
         return float(error_from_gaps(gap, mass, "l2") ** 2)
-    hits = bin_sums(codes, weight * events)
-    return _debiased(gap, mass, hits)
-
-
-def _debiased(gap: FloatArray, mass: FloatArray, hits: FloatArray) -> float:
     known = mass >= 2
     if not known.any():
         raise ValueError(

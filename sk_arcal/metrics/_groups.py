@@ -6,21 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_arcal._validation import (
-    FloatArray,
-    check_groups,
-    check_weights,
-)
-from sk_arcal.metrics._binning import (
-    bin_codes,
-    bin_edges,
-    bin_sums,
-    check_binning,
-    error_from_gaps,
-    event_gaps,
-)
+from sk_arcal._validation import FloatArray, check_groups, check_vector, check_weights
+from sk_arcal.metrics._binning import bin_sums, check_binning, error_from_gaps, event_gaps
+from sk_arcal.metrics._blocks import bin_ruler
 from sk_arcal.metrics._inputs import Codes, event_inputs
 from sk_arcal.metrics._results import as_frame, as_text
+from sk_arcal.metrics._sums import OutcomeSums, outcome_sums
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,19 +154,28 @@ def group_calibration_error(
     array([0.2, 0.4])
     """
     n_bins, strategy, norm = check_binning(n_bins, strategy, norm)
+    if strategy == "uniform":
+        names, codes = check_groups(groups, len(check_vector(y_true, "y_true", finite=False)))
+        ruler = bin_ruler(n_bins)
+        sums, _ = outcome_sums(y_true, y_prob, sample_weight, ruler, codes, len(names))
+        return groups_from_sums(names, sums, norm)
     events, probability, weight = event_inputs(y_true, y_prob, sample_weight)
     names, codes = _present_groups(groups, np.size(y_true), sample_weight)
-    if strategy == "uniform":
-        gap, mass = _uniform_gaps(codes, events, probability, weight, len(names), n_bins)
-        errors = error_from_gaps(gap, mass, norm)
-    else:
-        errors = np.empty(len(names))
-        for k in range(len(names)):
-            rows = codes == k
-            part = events[rows], probability[rows], weight[rows]
-            gap, mass = event_gaps(*part, n_bins=n_bins, strategy=strategy)
-            errors[k] = error_from_gaps(gap, mass, norm)
+    errors = np.empty(len(names))
+    for k in range(len(names)):
+        rows = codes == k
+        part = events[rows], probability[rows], weight[rows]
+        gap, mass = event_gaps(*part, n_bins=n_bins, strategy=strategy)
+        errors[k] = error_from_gaps(gap, mass, norm)
     return GroupCalibrationError(names, errors, bin_sums(codes, weight))
+
+
+def groups_from_sums(names: NDArray[Any], sums: OutcomeSums, norm: str) -> GroupCalibrationError:
+    """Return the errors of the groups that have weight, from their sums in bins."""
+    mass = sums.mass
+    present = mass.any(axis=1)
+    errors = error_from_gaps(sums.gap[present], mass[present], norm)
+    return GroupCalibrationError(names[present], errors, mass[present].sum(axis=1))
 
 
 def worst_group_calibration_error(
@@ -258,20 +258,3 @@ def _present_groups(
         return names, codes
     kept, codes = np.unique(codes[present], return_inverse=True)
     return names[kept], codes
-
-
-def _uniform_gaps(
-    groups: Codes,
-    events: FloatArray,
-    probability: FloatArray,
-    weight: FloatArray,
-    n_groups: int,
-    n_bins: int,
-) -> tuple[FloatArray, FloatArray]:
-    """Return gaps and weights of shape (n_groups, n_bins) in one pass over the rows."""
-    edges = bin_edges(probability, weight, n_bins=n_bins, strategy="uniform")
-    cells = groups * n_bins + bin_codes(probability, edges)
-    size = n_groups * n_bins
-    gap = bin_sums(cells, weight * (probability - events), size)
-    mass = bin_sums(cells, weight, size)
-    return gap.reshape(n_groups, n_bins), mass.reshape(n_groups, n_bins)

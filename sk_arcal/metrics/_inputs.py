@@ -4,6 +4,7 @@ A weight is a number of repetitions here, so rows of weight zero are taken out b
 is computed.
 """
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_arcal._validation import (
     FloatArray,
+    as_probability_matrix,
     check_events,
     check_finite,
     check_length,
     check_probabilities,
     check_probability_matrix,
     check_weights,
+    probability_rows,
+    value_range,
 )
 
 Codes = NDArray[np.intp]
@@ -33,7 +37,7 @@ def event_inputs(
     events = check_events(y_true)
     probability = check_probabilities(y_prob, n_samples=len(events))
     weight = check_weights(sample_weight, len(events))
-    if weight.all():
+    if sample_weight is None or weight.all():
         return events, probability, weight
     present = weight > 0
     return events[present], probability[present], weight[present]
@@ -46,14 +50,28 @@ def class_inputs(
     sample_weight: ArrayLike | None,
 ) -> tuple[Codes, FloatArray, FloatArray]:
     """Return class codes, probabilities (n_samples, n_classes) and weights of the present rows."""
+    codes, given, weight = class_rows(y_true, y_prob, labels, sample_weight)
+    probability = check_probability_matrix(given)
+    return codes, probability, np.ones(len(codes)) if weight is None else weight
+
+
+def class_rows(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    labels: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+) -> tuple[Codes, FloatArray, FloatArray | None]:
+    """Return class codes, probabilities yet to be checked, and weights, None for one each."""
     array = as_labels(y_true, "y_true")
-    probability = check_probability_matrix(y_prob, n_samples=len(array))
-    weight = check_weights(sample_weight, len(array))
-    if not weight.all():
+    given = as_probability_matrix(y_prob, n_samples=len(array))
+    weight = None if sample_weight is None else check_weights(sample_weight, len(array))
+    if weight is not None and not weight.all():
+        # Rows that are left out are checked with the others.
+        deque(probability_rows(given), maxlen=0)
         present = weight > 0
-        array, probability, weight = array[present], probability[present], weight[present]
-    classes = _column_classes(array, labels, probability.shape[1])
-    return encode_labels(array, classes, "y_true"), probability, weight
+        array, given, weight = array[present], given[present], weight[present]
+    classes = _column_classes(array, labels, given.shape[1])
+    return encode_labels(array, classes, "y_true"), given, weight
 
 
 def as_labels(values: ArrayLike, name: str) -> NDArray[Any]:
@@ -85,6 +103,8 @@ def encode_labels(array: NDArray[Any], classes: NDArray[Any], name: str) -> Code
             f"`{name}` holds values of type {array.dtype} while the classes are of type "
             f"{classes.dtype}; give both as strings or both as numbers."
         )
+    if _are_columns(array, classes):
+        return array.astype(np.intp, copy=False)
     order = np.argsort(classes)
     position = np.minimum(np.searchsorted(classes, array, sorter=order), len(classes) - 1)
     codes = order[position]
@@ -98,10 +118,27 @@ def encode_labels(array: NDArray[Any], classes: NDArray[Any], name: str) -> Code
     return codes
 
 
+def _are_columns(array: NDArray[Any], classes: NDArray[Any]) -> bool:
+    """Whether labels are column numbers already."""
+    if array.dtype.kind not in "iu" or classes.dtype.kind not in "iu" or array.size == 0:
+        return False
+    low, high = value_range(array)
+    return bool(low >= 0 and high < len(classes) and (classes == np.arange(len(classes))).all())
+
+
+def _distinct(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the sorted labels; small integers are counted, not sorted."""
+    if array.dtype.kind in "iu":
+        low, high = value_range(array)
+        if low >= 0 and high < len(array):
+            return np.flatnonzero(np.bincount(array.astype(np.intp))).astype(array.dtype)
+    return np.unique(array)
+
+
 def _column_classes(array: NDArray[Any], labels: ArrayLike | None, n_classes: int) -> NDArray[Any]:
     """Return the class each probability column stands for."""
     if labels is None:
-        found = np.unique(array)
+        found = _distinct(array)
         if len(found) != n_classes:
             raise ValueError(
                 f"`y_true` holds {len(found)} different labels and `y_prob` has {n_classes} "

@@ -10,8 +10,11 @@ from scipy.special import ndtr, ndtri
 
 from sk_arcal._validation import FloatArray, as_generator, check_integer, check_number
 from sk_arcal.metrics._binning import bin_codes, bin_edges, bin_sums, check_binning
+from sk_arcal.metrics._blocks import Ruler
+from sk_arcal.metrics._counts import MANY_ROWS, N_CELLS
 from sk_arcal.metrics._inputs import Codes, event_inputs
 from sk_arcal.metrics._results import as_frame, short_repr
+from sk_arcal.metrics._sums import OutcomeSums
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +157,8 @@ def calibration_error_interval(
     :math:`\mathrm{sign}(G_{b(i)}) (c_i - y_i)` and z solves
     :math:`\Phi(z + (A - B) / s) - \Phi(-z) = \mathrm{level}` [2]_: the error cannot be missed on
     both sides. It covers the error of the same bins on an infinite test set, which is at most the
-    error without bins. Rows have to be independent.
+    error without bins. Rows have to be independent. More than 50 000 are resampled as counts of
+    bins, outcomes and cells of confidence narrower than 0.001.
 
     References
     ----------
@@ -185,12 +189,64 @@ def calibration_error_interval(
     edges = bin_edges(probability, weight, n_bins=n_bins, strategy=strategy)
     codes, residual = bin_codes(probability, edges), probability - events
     estimate, error = _estimate_and_error(codes, residual, weight)
-    above, below = _corrections(codes, residual, weight, n_resamples, as_generator(random_state))
+    rows = codes, residual, weight
+    if len(codes) > MANY_ROWS:
+        rows = _by_cell(codes, events, probability, weight)
+    return _interval(rows, estimate, error, level, n_resamples, as_generator(random_state))
+
+
+def interval_of_cells(
+    cells: OutcomeSums,
+    ruler: Ruler,
+    n_bins: int,
+    level: float,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> CalibrationErrorInterval:
+    """Return the interval of rows known by their cells, of shape (1, 2, n_cells)."""
+    if cells.weight.sum() < 2:
+        raise ValueError(
+            f"An interval needs at least two rows; the total weight is {cells.weight.sum():g}."
+        )
+    outcome, cell = np.nonzero(cells.weight[0] > 0)
+    weight = cells.weight[0, outcome, cell]
+    residual = cells.confidence[0, outcome, cell] / weight - outcome
+    bins = np.empty(ruler.size, dtype=np.intp)
+    bins[ruler.ids] = bin_codes(ruler.edges[1:], np.linspace(0, 1, n_bins + 1))
+    rows = bins[cell], residual, weight
+    return _interval(rows, *_estimate_and_error(*rows), level, n_resamples, rng)
+
+
+def _interval(
+    rows: tuple[Codes, FloatArray, FloatArray],
+    estimate: float,
+    error: float,
+    level: float,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> CalibrationErrorInterval:
+    above, below = _corrections(*rows, n_resamples, rng)
     half = error * _range_factor(level, above - below, error)
     low, high = np.clip([below - half, above + half], 0, 1)
     return CalibrationErrorInterval(
         estimate, (above + below) / 2, float(low), float(high), error, level
     )
+
+
+def _by_cell(
+    codes: Codes, events: FloatArray, probability: FloatArray, weight: FloatArray
+) -> tuple[Codes, FloatArray, FloatArray]:
+    """Return bin, mean residual and weight of the rows of one bin, cell and outcome.
+
+    To resample these is to resample the rows: residuals differ by less than a cell is wide.
+    """
+    cell = np.minimum((probability * N_CELLS).astype(np.intp), N_CELLS - 1)
+    key = 2 * (codes * N_CELLS + cell) + events.astype(np.intp)
+    # Bins and cells are both in the order of confidence, so few of their pairs have rows.
+    filled, place = np.unique(key, return_inverse=True)
+    mass = bin_sums(place, weight)
+    residual = bin_sums(place, weight * (probability - events)) / mass
+    return filled // (2 * N_CELLS), residual, mass
 
 
 def _estimate_and_error(

@@ -1,19 +1,21 @@
 """Calibration errors of class probabilities: of the top label, and of every class."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sk_arcal._validation import FloatArray, check_option
-from sk_arcal.metrics._binning import (
-    bin_codes,
-    bin_sums,
-    check_binning,
-    error_from_gaps,
-    event_gaps,
+from sk_arcal._validation import (
+    ROW_SUM_TOLERANCE,
+    FloatArray,
+    check_option,
+    probability_rows,
 )
-from sk_arcal.metrics._inputs import Codes, class_inputs
+from sk_arcal.metrics._binning import check_binning, error_from_gaps, event_gaps
+from sk_arcal.metrics._blocks import BLOCK, bin_ruler
+from sk_arcal.metrics._calibration_error import expected_calibration_error
+from sk_arcal.metrics._inputs import Codes, class_inputs, class_rows
 
 # Event, probability and weight, each of shape (n_rows,).
 _Events = tuple[FloatArray, FloatArray, FloatArray]
@@ -93,12 +95,26 @@ def top_label_calibration_error(
     0.3
     """
     n_bins, strategy, norm = check_binning(n_bins, strategy, norm)
-    codes, probability, weight = class_inputs(y_true, y_prob, labels, sample_weight)
-    predicted = probability.argmax(axis=1)
-    confidence = probability[np.arange(len(codes)), predicted]
-    right = (predicted == codes).astype(np.float64)
-    gap, mass = event_gaps(right, confidence, weight, n_bins=n_bins, strategy=strategy)
-    return float(error_from_gaps(gap, mass, norm))
+    codes, given, weight = class_rows(y_true, y_prob, labels, sample_weight)
+    predicted, confidence = _top_labels(given)
+    return expected_calibration_error(
+        predicted == codes,
+        confidence,
+        n_bins=n_bins,
+        strategy=strategy,
+        norm=norm,
+        sample_weight=weight,
+    )
+
+
+def _top_labels(given: FloatArray) -> tuple[Codes, FloatArray]:
+    """Return the first of the most probable classes of every row, and its probability."""
+    predicted, confidence = np.empty(len(given), dtype=np.intp), np.empty(len(given))
+    for start, block, total in probability_rows(given):
+        rows = slice(start, start + len(block))
+        block.argmax(axis=1, out=predicted[rows])
+        np.divide(block[np.arange(len(block)), predicted[rows]], total, out=confidence[rows])
+    return predicted, confidence
 
 
 def classwise_calibration_error(
@@ -181,39 +197,70 @@ def classwise_calibration_error(
     """
     n_bins, strategy, norm = check_binning(n_bins, strategy, norm)
     check_option("variant", variant, ("all", "predicted"))
-    codes, probability, weight = class_inputs(y_true, y_prob, labels, sample_weight)
     if variant == "all" and strategy == "uniform":
-        gap, mass = _uniform_gaps(codes, probability, weight, n_bins)
+        gap, mass = _uniform_gaps(*class_rows(y_true, y_prob, labels, sample_weight), n_bins)
         errors = error_from_gaps(gap, mass, norm)
     else:
         events = _class_events if variant == "all" else _predicted_events
-        parts = events(codes, probability, weight)
+        parts = events(*class_inputs(y_true, y_prob, labels, sample_weight))
         gaps = [event_gaps(*part, n_bins=n_bins, strategy=strategy) for part in parts]
         errors = np.array([error_from_gaps(gap, mass, norm) for gap, mass in gaps])
     return float(errors.mean() if norm == "l1" else np.sqrt(np.mean(errors**2)))
 
 
 def _uniform_gaps(
-    codes: Codes, probability: FloatArray, weight: FloatArray, n_bins: int
+    codes: Codes, given: FloatArray, weight: FloatArray | None, n_bins: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return gaps and weights of shape (n_classes, n_bins), binning only the large entries.
 
     A row sums to one, so few of its entries lie above the first edge. The first bin of a class
     is its column total less what those few hold.
     """
-    n_classes = probability.shape[1]
-    edges = np.linspace(0, 1, n_bins + 1)
-    rows, columns = np.nonzero(probability > edges[1])
-    large = probability[rows, columns]
-    cells = columns * n_bins + bin_codes(large, edges)
-    residual = weight[rows] * (large - (codes[rows] == columns))
-    gap = bin_sums(cells, residual, n_classes * n_bins)
-    mass = bin_sums(cells, weight[rows], n_classes * n_bins)
+    n_classes, ruler = given.shape[1], bin_ruler(n_bins)
+    size = n_classes * n_bins
+    gap, mass, column = np.zeros(size), np.zeros(size), np.zeros(n_classes)
+    for at_row, at_class, large in _large_entries(given, weight, ruler.edges[1], column):
+        code = ruler.codes(large, ruler.scratch(len(large))) + n_bins * at_class
+        cells = code.astype(np.intp)
+        part = None if weight is None else weight[at_row]
+        residual = large - (codes[at_row] == at_class)
+        gap += np.bincount(cells, residual if part is None else part * residual, size)
+        mass += np.bincount(cells, part, size)
     gap, mass = gap.reshape(n_classes, n_bins), mass.reshape(n_classes, n_bins)
-    observed = bin_sums(codes, weight, n_classes)
-    gap[:, 0] += weight @ probability - observed - gap.sum(axis=1)
-    mass[:, 0] += weight.sum() - mass.sum(axis=1)
+    observed = np.bincount(codes, weight, n_classes)
+    gap[:, 0] += column - observed - gap.sum(axis=1)
+    mass[:, 0] += observed.sum() - mass.sum(axis=1)
     return gap, mass
+
+
+def _large_entries(
+    given: FloatArray, weight: FloatArray | None, edge: float, column: FloatArray
+) -> Iterator[tuple[Codes, Codes, FloatArray]]:
+    """Yield rows, classes and probabilities of entries above an edge; add all to the columns.
+
+    Some entries below the edge come along: rows sum to one only once they are rescaled.
+    """
+    least, found, n_found = edge * (1 - 2 * ROW_SUM_TOLERANCE), [], 0
+    for start, block, total in probability_rows(given):
+        scale = 1 / total
+        if weight is not None:
+            scale *= weight[start : start + len(block)]
+        column += scale @ block
+        flat = block.ravel()
+        entries = np.flatnonzero(flat > least)
+        rows, classes = np.divmod(entries, block.shape[1])
+        found.append((rows + start, classes, flat[entries] / total[rows]))
+        n_found += len(entries)
+        # As many as make it worth to add sums over all bins of all classes.
+        if n_found > max(BLOCK, len(column)):
+            yield _joined(found)
+            found, n_found = [], 0
+    if found:
+        yield _joined(found)
+
+
+def _joined(parts: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def _class_events(codes: Codes, probability: FloatArray, weight: FloatArray) -> Iterator[_Events]:

@@ -8,8 +8,10 @@ from numpy.typing import ArrayLike
 
 from sk_arcal._validation import FloatArray
 from sk_arcal.metrics._binning import bin_codes, bin_edges, bin_sums, check_binning
+from sk_arcal.metrics._blocks import bin_ruler
 from sk_arcal.metrics._inputs import event_inputs
 from sk_arcal.metrics._results import as_frame, as_text
+from sk_arcal.metrics._sums import OutcomeSums, outcome_sums
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,14 +154,25 @@ def reliability_table(
     array([ 0.25, -0.35])
     """
     n_bins, strategy, _ = check_binning(n_bins, strategy)
+    if strategy == "uniform":
+        sums, _ = outcome_sums(y_true, y_prob, sample_weight, bin_ruler(n_bins))
+        return table_from_sums(bin_ruler(n_bins).edges, OutcomeSums(*(part[0] for part in sums)))
     events, probability, weight = event_inputs(y_true, y_prob, sample_weight)
     edges = bin_edges(probability, weight, n_bins=n_bins, strategy=strategy)
-    codes = bin_codes(probability, edges)
-    size = len(edges) - 1
-    count = bin_sums(codes, weight, size)
+    # One code for a bin and an outcome.
+    codes = 2 * bin_codes(probability, edges) + events.astype(np.intp)
+    parts = (bin_sums(codes, part, 2 * len(edges) - 2) for part in (weight, weight * probability))
+    return table_from_sums(edges, OutcomeSums(*(part.reshape(-1, 2).T for part in parts)))
+
+
+def table_from_sums(edges: FloatArray, sums: OutcomeSums) -> ReliabilityTable:
+    """Return the table of bins of which the sums are known."""
+    count = sums.mass
     empty_is_nan = np.where(count > 0, count, np.nan)
-    confidence = bin_sums(codes, weight * probability, size)
-    hits = bin_sums(codes, weight * events, size)
     return ReliabilityTable(
-        edges[:-1], edges[1:], count, confidence / empty_is_nan, hits / empty_is_nan
+        edges[:-1].copy(),
+        edges[1:].copy(),
+        count,
+        sums.total_confidence / empty_is_nan,
+        sums.hits / empty_is_nan,
     )

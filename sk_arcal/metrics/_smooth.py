@@ -1,20 +1,30 @@
 """SmoothECE: calibration error by kernel smoothing at the one scale it calls for itself."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.fft import dct
-from scipy.optimize import brentq
+from scipy.fft import dct, next_fast_len
 
 from sk_arcal._validation import FloatArray, check_number
-from sk_arcal.metrics._binning import bin_sums
-from sk_arcal.metrics._inputs import event_inputs
+from sk_arcal.metrics._blocks import node_ruler
+from sk_arcal.metrics._sums import outcome_sums
 
 # Nodes 0, 1/m, ..., 1 carry the residuals. The smallest bandwidth spans eight of their steps.
-_N_CELLS = 8192
+_N_CELLS = 8000
 _SMALLEST_BANDWIDTH = 1e-3
-# The smoothed residual is integrated on so many steps per bandwidth where the nodes allow it;
-# beyond as many cosines the kernel has damped everything below rounding.
+LEAST_CELLS = 4096
+# The smoothed residual is integrated on so many steps per bandwidth where the nodes allow it.
 _STEPS_PER_BANDWIDTH = 64
+# The bandwidth is searched for on fewer; the fine steps have the last word.
+_COARSE_STEPS = 8
+_FIRST_BANDWIDTH = 0.05
+# exp(-8.5**2 / 2) is the rounding of a number near one.
+_DAMPED = 8.5
+_TINY = float(np.finfo(np.float64).tiny)
+# Relative, for the fixed point.
+_TOLERANCE = 1e-6
+_MOST_STEPS = 60
 
 
 def smooth_calibration_error(
@@ -70,9 +80,9 @@ def smooth_calibration_error(
 
     and the value returned is :math:`\mathrm{smECE}_{\sigma^*}`. The reflected Gaussian is
     diagonal in the cosine basis, with factor :math:`e^{-(\pi k \sigma)^2 / 2}` for
-    :math:`\cos \pi k t`. So residuals are shared out to 8 193 nodes, transformed once, and each
+    :math:`\cos \pi k t`. So residuals are shared out to 8 001 nodes, transformed once, and each
     bandwidth tried costs one short cosine transform; time is linear in the number of rows and
-    the discretisation changes the error by less than 1e-5. A fixed point below 0.001 is not
+    the discretisation changes the error by less than 1e-6. A fixed point below 0.001 is not
     resolved: the value at bandwidth 0.001 is returned. Smoothing on the logit axis, another
     convention under the same name, gives other values. Rows of confidence exactly 0 or 1 count
     in full, as the kernel demands; relplot 1.0.3, which agrees to 1e-3 otherwise, counts half.
@@ -90,48 +100,97 @@ def smooth_calibration_error(
     >>> round(smooth_calibration_error([0, 1, 0, 1], [0.2, 0.3, 0.8, 0.9]), 4)
     0.2159
     """
-    events, probability, weight = event_inputs(y_true, y_prob, sample_weight)
-    residual = weight * (probability - events) / weight.sum()
-    coefficients = _cosine_coefficients(probability, residual)
+    bandwidth = check_bandwidth(bandwidth)
+    sums, _ = outcome_sums(y_true, y_prob, sample_weight, node_ruler(_N_CELLS))
+    return smooth_error_of_cells(sums.weight[0], sums.confidence[0], bandwidth)
+
+
+def check_bandwidth(bandwidth: float | None) -> float | None:
+    """Return the bandwidth, None for the fixed point, or raise."""
+    if bandwidth is None:
+        return None
+    return check_number("bandwidth", bandwidth, low=_SMALLEST_BANDWIDTH)
+
+
+def smooth_error_of_cells(
+    weight: FloatArray, confidence: FloatArray, bandwidth: float | None
+) -> float:
+    """Return SmoothECE of rows that lie at the mean confidence of their outcome and cell."""
+    coefficients = _cosine_coefficients(weight, confidence)
     if bandwidth is None:
         return _at_fixed_point(coefficients)
-    width = check_number("bandwidth", bandwidth, low=_SMALLEST_BANDWIDTH)
-    return _smoothed_error(width, coefficients)
+    return _smoothed_error(bandwidth, coefficients)
 
 
-def _cosine_coefficients(probability: FloatArray, residual: FloatArray) -> FloatArray:
-    """Return sum_i residual_i cos(pi k c_i) for k = 0 ... m, residuals shared between nodes."""
-    position = probability * _N_CELLS
-    left = np.minimum(position.astype(np.intp), _N_CELLS - 1)
-    to_right = residual * (position - left)
-    node = bin_sums(left, residual - to_right, _N_CELLS + 1)
-    node += bin_sums(left + 1, to_right, _N_CELLS + 1)
+def _cosine_coefficients(weight: FloatArray, confidence: FloatArray) -> FloatArray:
+    """Return sum_i w_i (c_i - y_i) cos(pi k c_i) / sum_i w_i for k = 0 ... m.
+
+    Within a cell the rows of one outcome have nearly one residual, so that their mean
+    confidence says where they are to second order. There they are shared between two nodes.
+    """
+    n_cells, hits = weight.shape[1], weight[1]
+    residual = np.stack([confidence[0], confidence[1] - hits]) / weight.sum()
+    offset = n_cells * (confidence / np.maximum(weight, _TINY))
+    offset -= np.arange(n_cells)
+    to_right = (residual * offset).sum(axis=0)
+    node = np.zeros(n_cells + 1)
+    node[:-1] = residual.sum(axis=0) - to_right
+    node[1:] += to_right
     # A cosine transform of type 1 counts inner nodes twice.
     node[1:-1] /= 2
     return dct(node, type=1)
 
 
-def _smoothed_error(bandwidth: float, coefficients: FloatArray) -> float:
-    """Return the integral of the absolute smoothed residual."""
-    wanted = max(_STEPS_PER_BANDWIDTH / bandwidth, _STEPS_PER_BANDWIDTH)
-    steps = min(2 ** int(np.ceil(np.log2(wanted))), _N_CELLS)
-    damping = np.exp(-((np.pi * bandwidth * np.arange(steps + 1)) ** 2) / 2)
-    smooth = np.abs(dct(coefficients[: steps + 1] * damping, type=1))
-    return float((smooth.sum() - (smooth[0] + smooth[-1]) / 2) / steps)
+def _smoothed_error(
+    bandwidth: float, coefficients: FloatArray, per_bandwidth: int = _STEPS_PER_BANDWIDTH
+) -> float:
+    """Return the integral of the absolute smoothed residual by the midpoint rule."""
+    wanted = int(np.ceil(max(per_bandwidth / bandwidth, per_bandwidth)))
+    steps = next_fast_len(min(wanted, len(coefficients) - 1), real=True)
+    # Cosines damped below rounding are left out.
+    kept = min(steps, len(coefficients), int(_DAMPED / (np.pi * bandwidth)) + 1)
+    damping = np.exp(-((np.pi * bandwidth * np.arange(kept)) ** 2) / 2)
+    damped = np.zeros(steps)
+    np.multiply(coefficients[:kept], damping, out=damped[:kept])
+    # A transform of type 3 counts all but the first cosine twice, as a density does.
+    return float(np.abs(dct(damped, type=3, overwrite_x=True)).mean())
 
 
 def _at_fixed_point(coefficients: FloatArray) -> float:
-    """Return the error at the bandwidth that equals it; error - bandwidth only decreases."""
-    smallest = _smoothed_error(_SMALLEST_BANDWIDTH, coefficients)
-    if smallest <= _SMALLEST_BANDWIDTH:
-        return smallest
-    if _smoothed_error(1.0, coefficients) >= 1:
-        return 1.0
-    return float(
-        brentq(
-            lambda width: _smoothed_error(width, coefficients) - width,
-            _SMALLEST_BANDWIDTH,
-            1.0,
-            xtol=1e-9,
-        )
-    )
+    """Return the error at the bandwidth that equals it."""
+
+    def excess(width: float, per_bandwidth: int = _STEPS_PER_BANDWIDTH) -> float:
+        return _smoothed_error(width, coefficients, per_bandwidth) - width
+
+    def coarse(width: float) -> float:
+        return excess(width, _COARSE_STEPS)
+
+    first = coarse(_FIRST_BANDWIDTH)
+    # As the error only decreases, the fixed point is between any bandwidth and its error.
+    width, slope = _decreasing_root(coarse, _FIRST_BANDWIDTH, first, -1.0, 1e-3)
+    if width <= 1.1 * _SMALLEST_BANDWIDTH:
+        smallest = _smoothed_error(_SMALLEST_BANDWIDTH, coefficients)
+        if smallest <= _SMALLEST_BANDWIDTH:
+            return smallest
+    return _decreasing_root(excess, width, excess(width), slope, _TOLERANCE)[0]
+
+
+def _decreasing_root(
+    function: Callable[[float], float], point: float, value: float, slope: float, tolerance: float
+) -> tuple[float, float]:
+    """Return the root between the smallest bandwidth and 1 by secants, and the last slope."""
+    low, high = _SMALLEST_BANDWIDTH, 1.0
+    for _ in range(_MOST_STEPS):
+        low, high = (point, high) if value > 0 else (low, point)
+        proposed = point - value / slope
+        # A secant that leaves the bracket is replaced by its middle, an end by the end.
+        if not low <= proposed <= high:
+            end = _SMALLEST_BANDWIDTH if proposed < low else 1.0
+            proposed = end if end in {low, high} else (low + high) / 2
+        step = proposed - point
+        if abs(step) <= tolerance * proposed:
+            return proposed, slope
+        following = function(proposed)
+        slope = min((following - value) / step, -1.0)
+        point, value = proposed, following
+    return point, slope

@@ -361,6 +361,7 @@ def test_scikit_learn_checks_of_the_multiclass_default_fail_for_one_reason():
         "check_classifiers_train",
         "check_estimators_fit_returns_self",
         "check_estimators_overwrite_params",
+        "check_estimators_partial_fit_n_features",
         "check_readonly_memmap_input",
     }
     reason = "There are 3 classes but only 2 column(s), so they cannot be one confidence per class"

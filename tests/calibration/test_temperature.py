@@ -202,6 +202,39 @@ def test_a_million_rows_of_constant_confidence():
     np.testing.assert_allclose(scaler.predict_proba(X[:3])[:, 1], 0.75, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n_columns", [3, 4])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_huge_logits_count_as_the_largest(n_columns, sign):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, n_columns)), rng.integers(0, 3, 300)
+    X[np.arange(300), y] += 1
+    X[7, (y[7] + (sign < 0)) % 3] = sign * 1e200
+    scaler = TemperatureScaler().fit(X, y)
+    expected = TemperatureScaler().fit(np.clip(X, -1e100, 1e100), y)
+    assert scaler.temperature_ == expected.temperature_
+    largest = np.abs(scaler.decision_function(X)).max() * scaler.temperature_
+    np.testing.assert_allclose(largest, 1e100)
+    assert np.isfinite(scaler.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("bad", [-np.inf, np.inf, np.nan])
+def test_logits_that_are_not_finite_are_refused(bad):
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+    X[np.arange(60), y] += 0.5
+    scaler = TemperatureScaler().fit(X, y)
+    X[5, 1] = bad
+    for call in (lambda: TemperatureScaler().fit(X, y), lambda: scaler.predict_proba(X)):
+        with pytest.raises(ValueError, match=r"infinity|NaN"):
+            call()
+
+
+def test_half_precision_is_read_as_double():
+    X, y = np.random.default_rng(0).normal(size=(600, 3)).astype(np.float16), np.arange(600) % 3
+    X[np.arange(600), y] += np.float16(0.5)
+    half, double = (TemperatureScaler().fit(x, y) for x in (X, X.astype(np.float64)))
+    np.testing.assert_allclose(half.temperature_, double.temperature_, rtol=1e-9)
+
+
 def test_passes_need_little_memory():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50_000, 20)), rng.integers(0, 20, 50_000)

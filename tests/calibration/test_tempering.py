@@ -1,5 +1,7 @@
 """The one-dimensional fit behind every temperature."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -198,3 +200,144 @@ def test_warning_says_the_likely_cause(sign, words):
 
 def test_no_warning_without_a_bound():
     warn_at_bound(fit_temperature(*event_rows()))
+
+
+# --- many rows: the cascade and the fast pass ----------------------------------------------------
+
+
+def many_rows(n=8192, n_classes=20, scale=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (n, n_classes))
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1).astype(float)
+    return scale * logits, y, np.ones(n)
+
+
+def optimum(logits, y, weight, start):
+    """Newton's iteration in float64 on the plain pass, to the last digit."""
+    beta = 1 / start
+    for _ in range(4):
+        _, gradient, curvature = _class_moments(logits, y, weight, beta)[:3]
+        beta -= np.clip(gradient / curvature, -beta, beta / 2)
+    return 1 / beta
+
+
+def every_eighth_wrong(logits, y, weight):
+    """Rows in an order in which each strided share holds errors only."""
+    wrong = logits.argmax(axis=1) != y
+    errors, rest = np.flatnonzero(wrong), np.flatnonzero(~wrong)
+    first, others = errors[: len(y) // 8], np.concatenate([errors[len(y) // 8 :], rest])
+    order = np.empty(len(y), int)
+    order[::8] = first
+    order[np.arange(len(y)) % 8 > 0] = others
+    return logits[order], y[order], weight
+
+
+def weighted(weight):
+    return lambda logits, y, _: (logits, y, weight(len(y)))
+
+
+def with_entry(value):
+    def change(logits, y, weight):
+        logits = logits.copy()
+        logits[123, 4] = value
+        return logits, y, weight
+
+    return change
+
+
+TRAPS = {
+    "plain": lambda *data: data,
+    "cold": lambda logits, y, w: (0.02 * logits, y, w),
+    "hot": lambda logits, y, w: (60 * logits, y, w),
+    "offset": lambda logits, y, w: (logits + 500, y, w),
+    "row-offsets": lambda logits, y, w: (logits + 1e3 * (np.arange(len(y)) % 7)[:, None], y, w),
+    "far-below": with_entry(-1e8),
+    "by-class": lambda logits, y, w: (logits[np.argsort(y)], np.sort(y), w),
+    "by-confidence": lambda logits, y, w: (
+        logits[np.argsort(logits.max(axis=1))],
+        y[np.argsort(logits.max(axis=1))],
+        w,
+    ),
+    "errors-on-the-stride": every_eighth_wrong,
+    "absent-class": lambda logits, y, w: (logits[y != 3], y[y != 3], w[y != 3]),
+    "weightless-stride": weighted(lambda n: np.where(np.arange(n) % 8 == 0, 1e-9, 1.0)),
+    "zero-weights-on-the-stride": weighted(lambda n: (np.arange(n) % 8 > 0).astype(float)),
+    "heavy-row": weighted(lambda n: np.where(np.arange(n) == 77, 1e4, 1.0)),
+    "uneven-weights": weighted(lambda n: np.random.default_rng(0).exponential(size=n) ** 3),
+}
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["doubles", "singles"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
+def test_many_rows_end_at_the_optimum(trap, dtype, single, monkeypatch):
+    if single:
+        monkeypatch.setattr("sk_arcal.calibration._temper_passes._SINGLE_FROM", 1)
+    logits, y, weight = trap(*many_rows())
+    logits = logits.astype(dtype)
+    fit = fit_temperature(logits, y, weight)
+    expected = optimum(logits, y, weight, fit.temperature)
+    assert fit.converged
+    assert abs(np.log(fit.temperature / expected)) < (1e-6 if single else 1e-9)
+    at_optimum = _class_moments(logits, y, weight, 1 / expected)[0]
+    at_fit = _class_moments(logits, y, weight, 1 / fit.temperature)[0]
+    assert at_fit <= at_optimum * (1 + 1e-11)
+    np.testing.assert_allclose(fit.loss, at_fit / weight.sum(), rtol=1e-6 if single else 1e-10)
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(499, 3), (2048, 8), (5000, 2), (300, 200)])
+def test_any_shape_ends_at_the_optimum(n, n_classes):
+    logits, y, weight = many_rows(n, n_classes, scale=2.5)
+    fit = fit_temperature(logits, y, weight)
+    expected = optimum(logits, y, weight, fit.temperature)
+    np.testing.assert_allclose(fit.temperature, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.02, 1.0, 2.5, 40.0])
+def test_one_or_two_passes_over_many_rows(scale):
+    assert fit_temperature(*many_rows(scale=scale)).n_iter <= 2
+
+
+def test_many_log_odds_end_at_the_optimum():
+    logits, y, weight = event_rows(50_000)
+    fit = fit_temperature(3 * logits, y, weight)
+    few = fit_temperature(3 * logits.copy(), y, weight, max_iter=1)
+    beta = 1 / fit.temperature
+    _, gradient, curvature = _event_moments(3 * logits, y, weight, beta)[:3]
+    assert abs(gradient / curvature) < 1e-9 * beta
+    assert fit.n_iter <= 2
+    assert few.n_iter == 1
+
+
+def test_one_huge_wrong_logit_among_many_drives_the_temperature_up():
+    logits, y, weight = with_entry(1e6)(*many_rows())
+    fit = fit_temperature(logits, y, weight)
+    assert (fit.bound, fit.cause) == ("upper", "unranked")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_many_separated_or_backwards_rows_are_told(sign):
+    logits, _, weight = many_rows()
+    y = logits.argmax(axis=1).astype(float)
+    fit = fit_temperature(sign * logits, y, weight)
+    assert fit.cause == {1: "separated", -1: "unranked"}[sign]
+
+
+def test_two_errors_among_many_sure_rows():
+    logits, _, weight = many_rows()
+    y = logits.argmax(axis=1).astype(float)
+    y[[5000, 7001]] = logits[[5000, 7001]].argsort(axis=1)[:, -2]
+    fit = fit_temperature(logits, y, weight)
+    expected = optimum(logits, y, weight, fit.temperature)
+    assert fit.bound is None
+    np.testing.assert_allclose(fit.temperature, expected, rtol=1e-8)
+
+
+def test_float32_logits_are_not_copied():
+    logits, y, weight = many_rows(40_000, 50)
+    logits = logits.astype(np.float32)
+    tracemalloc.start()
+    fit_temperature(logits, y, weight)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 2**20 + 16 * len(y)

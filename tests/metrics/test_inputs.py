@@ -83,3 +83,33 @@ def test_encode_labels_shortens_a_long_list_of_classes():
 def test_encode_labels_inverts_any_order_of_classes():
     classes = np.array([7, 2, 5])
     np.testing.assert_array_equal(encode_labels(np.array([2, 5, 7, 2]), classes, "y"), [1, 2, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.int64])
+def test_encode_labels_that_are_column_numbers(dtype):
+    labels = np.array([2, 0, 1], dtype=dtype)
+    codes = encode_labels(labels, np.arange(3), "y")
+    assert codes.dtype == np.intp
+    np.testing.assert_array_equal(codes, [2, 0, 1])
+
+
+@pytest.mark.parametrize("shift", [0, 5, -1])
+def test_classes_of_integer_labels_are_those_there(shift):
+    y_true = np.arange(3).repeat(4) + shift
+    codes, _, _ = class_inputs(y_true, np.full((12, 3), 1 / 3), None, None)
+    np.testing.assert_array_equal(codes, np.arange(3).repeat(4))
+
+
+def test_class_inputs_check_rows_of_zero_weight_too():
+    with pytest.raises(ValueError, match=r"must sum to one; row 1 sums to 0\.3"):
+        class_inputs([0, 1], [[0.7, 0.3], [0.1, 0.2]], [0, 1], [1, 0])
+
+
+def test_labels_of_rows_of_zero_weight_are_no_classes():
+    codes, _, _ = class_inputs([0, 7, 1], np.full((3, 2), 0.5), None, [1, 0, 2])
+    np.testing.assert_array_equal(codes, [0, 1])
+
+
+def test_negative_integer_labels_are_not_counted_from_the_end():
+    with pytest.raises(ValueError, match="holds the label -1 in row 1"):
+        encode_labels(np.array([0, -1]), np.arange(3), "y")

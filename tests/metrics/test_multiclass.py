@@ -123,3 +123,32 @@ def test_top_label_error_of_real_logits_equals_the_reference(name, shared_data):
     labels = np.arange(y_prob.shape[1])
     error = top_label_calibration_error(y_true, y_prob, labels=labels)
     assert error == pytest.approx(reference["all"]["ece15"], abs=1e-6)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_blocks_equal_the_loop_over_classes(order, weighted, rng):
+    # Rows that sum to one within half precision, some with entries near the first edge.
+    y_prob = rng.dirichlet(np.full(40, 0.1), 6000)
+    y_prob[:500, :15] = rng.uniform(0.999, 1.001, (500, 15)) / 15
+    y_prob[:500, 15:] = 0
+    y_prob = np.asarray(y_prob * rng.uniform(0.996, 1.004, (6000, 1)), order=order)
+    y_true, weight = rng.integers(0, 40, 6000), rng.integers(0, 3, 6000)
+    used = {"sample_weight": weight} if weighted else {}
+    rescaled = y_prob / y_prob.sum(axis=1, keepdims=True)
+    expected = _class_errors((y_true, rescaled), **used).mean()
+    assert classwise_calibration_error(y_true, y_prob, **used) == pytest.approx(expected, rel=1e-11)
+    right = rescaled.argmax(axis=1) == y_true
+    expected = expected_calibration_error(right, rescaled.max(axis=1), **used)
+    assert top_label_calibration_error(y_true, y_prob, **used) == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("metric", [top_label_calibration_error, classwise_calibration_error])
+def test_what_is_wrong_in_a_later_block_is_named_by_its_row(metric):
+    y_prob = np.full((50_000, 4), 0.25)
+    y_prob[40_000] = [0.5, 0.5, 0.5, 0.5]
+    with pytest.raises(ValueError, match="must sum to one; row 40000 sums to 2"):
+        metric(np.zeros(50_000, dtype=int), y_prob, labels=[0, 1, 2, 3])
+    y_prob[40_000] = [np.inf, -np.inf, 0, 0]
+    with pytest.raises(ValueError, match="must be finite; row 40000"):
+        metric(np.zeros(50_000, dtype=int), y_prob, labels=[0, 1, 2, 3])

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy.fft import dct
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from sk_arcal.metrics import smooth_calibration_error
@@ -105,3 +107,50 @@ def test_swapping_event_and_complement_changes_nothing(events):
 def test_refuses_a_bandwidth_it_cannot_resolve(bandwidth):
     with pytest.raises(ValueError, match=r"`bandwidth` must lie in \[0.001"):
         smooth_calibration_error([0, 1], [0.2, 0.8], bandwidth=bandwidth)
+
+
+def _fine(y_true, y_prob, n_cells=2**18):
+    """SmoothECE with every row shared between two of very many nodes, by one long transform."""
+    position = y_prob * n_cells
+    left = np.minimum(position.astype(int), n_cells - 1)
+    residual = (y_prob - y_true) / len(y_true)
+    to_right = residual * (position - left)
+    node = np.bincount(left, residual - to_right, n_cells + 1)
+    node += np.bincount(left + 1, to_right, n_cells + 1)
+    node[1:-1] /= 2
+    coefficients = dct(node, type=1)[: 2**14 + 1]
+
+    def error(width):
+        damping = np.exp(-((np.pi * width * np.arange(2**14 + 1)) ** 2) / 2)
+        smooth = np.abs(dct(coefficients * damping, type=1))
+        return (smooth.sum() - (smooth[0] + smooth[-1]) / 2) / 2**14
+
+    return brentq(lambda width: error(width) - width, 1e-3, 1, xtol=1e-11)
+
+
+@pytest.mark.parametrize("n", [300, 10_000, 200_000])
+@pytest.mark.parametrize("step", [0, 0.01, 0.001], ids=["smooth", "percent", "permille"])
+@pytest.mark.parametrize(
+    "truth",
+    [
+        lambda c: c,
+        lambda c: 0.2 + 0.6 * c,
+        lambda c: np.clip(c + 0.03 * np.sin(60 * c), 0, 1),
+    ],
+    ids=["calibrated", "overconfident", "waves"],
+)
+def test_error_is_within_a_millionth_of_a_far_finer_evaluation(n, step, truth, rng):
+    y_prob = np.sqrt(rng.random(n))
+    y_prob = np.round(y_prob / step) * step if step else y_prob
+    y_prob = np.clip(y_prob, 0, 1)
+    y_true = (rng.random(n) < truth(y_prob)).astype(float)
+    error = smooth_calibration_error(y_true, y_prob)
+    assert error == pytest.approx(_fine(y_true, y_prob), abs=1e-6)
+
+
+def test_error_below_the_smallest_bandwidth_is_that_at_it():
+    y_prob = np.repeat(np.linspace(0.1, 0.9, 9), 1000)
+    y_true = np.concatenate([np.arange(1000) < 1000 * p for p in np.linspace(0.1, 0.9, 9)])
+    error = smooth_calibration_error(y_true, y_prob)
+    assert error <= 0.001
+    assert error == pytest.approx(smooth_calibration_error(y_true, y_prob, bandwidth=0.001))

@@ -302,3 +302,39 @@ def test_unknown_objective_is_named():
 def test_too_few_rows_to_hold_some_out(n):
     with pytest.raises(ValueError, match="`validation_fraction` leaves no row"):
         trained(rows(n), early_stopping=True)
+
+
+@pytest.mark.parametrize("warmup_fraction", [0.0, 0.3])
+def test_training_is_the_plain_loop_of_torch(warmup_fraction):
+    some = rows(230)
+    options = {"max_epochs": 3, "weight_decay": 0.1, "warmup_fraction": warmup_fraction}
+    found = trained(some, seed=5, **options)
+    rng = np.random.default_rng(5)
+    torch_seed = int(rng.integers(2**62))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch_seed)
+        module = Softmax().double()
+    module.standardise.set_moments(*some.moments())
+    matrix, vector = module.linear.weight, module.linear.bias
+    groups = [{"params": [matrix]}, {"params": [vector], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.05, weight_decay=0.1, fused=True)
+    n_steps, warmup = 12, round(12 * warmup_fraction)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_factor(step, n_steps, warmup)
+    )
+    x, labels = torch.from_numpy(some.x), torch.from_numpy(some.labels)
+    weight = torch.from_numpy(some.weight / some.weight.mean())
+    means = []
+    for _ in range(3):
+        total = 0.0
+        for batch in torch.from_numpy(rng.permutation(230)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(module(x[batch]), labels[batch], reduction="none")
+            loss = (weight[batch] * loss).mean()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(batch)
+        means.append(total / 230)
+    np.testing.assert_array_equal(numbers(found.module), numbers(module))
+    np.testing.assert_allclose([row["train_loss"] for row in found.history], means, rtol=1e-12)

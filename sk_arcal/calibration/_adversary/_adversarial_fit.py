@@ -48,11 +48,28 @@ class OuterProblem:
 
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return the penalised worst case and its gradient in theta."""
+        return self._evaluated(theta, None)[:2]
+
+    def remembering(self) -> Callable[[FloatArray], tuple[float, FloatArray]]:
+        """Return `value_and_gradient` with the last threshold as the start of the next search."""
+        threshold: float | None = None
+
+        def evaluated(theta: FloatArray) -> tuple[float, FloatArray]:
+            nonlocal threshold
+            value, gradient, threshold = self._evaluated(theta, threshold)
+            return value, gradient
+
+        return evaluated
+
+    def _evaluated(
+        self, theta: FloatArray, start: float | None
+    ) -> tuple[float, FloatArray, float | None]:
         mapped = self.map.losses(theta, self.codes)
-        worst = self.adversary.respond(mapped.losses)
+        worst = self.adversary.respond(mapped.losses, start)
         change = theta - self.map.neutral
         pull = self.ridge * (self.map.ridge @ change)
-        return worst.value + float(change @ pull), mapped.gradient(worst.slope) + 2 * pull
+        value = worst.value + float(change @ pull)
+        return value, mapped.gradient(worst.slope) + 2 * pull, worst.threshold
 
     def solve(self, start: FloatArray, max_iter: int, *, rough: bool = False) -> "OuterFit":
         """Minimise from `start`.
@@ -72,8 +89,9 @@ class OuterProblem:
             theta and how it was reached.
         """
         low, high = np.array(self.map.bounds).T
+        function = self.remembering()
         found = minimize(
-            self.value_and_gradient,
+            function,
             np.clip(start, low, high),
             jac=True,
             method="L-BFGS-B",
@@ -82,7 +100,7 @@ class OuterProblem:
         )
         theta = found.x
         if not rough and len(theta) <= _LARGEST_POLISHED:
-            theta = _polish(self.value_and_gradient, theta, low, high)
+            theta = _polish(function, theta, low, high)
         return OuterFit(theta, max(int(found.nit), 1), found.nit < max_iter)
 
 

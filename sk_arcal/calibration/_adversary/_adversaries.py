@@ -9,9 +9,8 @@ With base masses :math:`\pi` of sum one and losses :math:`\ell`, an adversary ch
     :math:`w \le 1/\alpha`: the mean of the worst share :math:`\alpha`.
 ``"chi2"``
     :math:`\sum_i \pi_i (w_i - 1)^2 \le \rho`. Then :math:`w = c\,(\ell - \tau)_+`, and
-    :math:`\psi(\tau) = \sum \pi (\ell - \tau)_+^2 / (\sum \pi (\ell - \tau)_+)^2 = 1 + \rho`. Since
-    :math:`\psi` grows, prefix sums over the sorted losses find the rows above :math:`\tau`, on
-    which the equation is quadratic.
+    :math:`\sum \pi (\ell - \tau)_+^2 = (1 + \rho) (\sum \pi (\ell - \tau)_+)^2`, solved in
+    :mod:`sk_arcal.calibration._adversary._chi_square`.
 ``"kl"``
     :math:`\sum_i \pi_i w_i \log w_i \le \rho`. Then :math:`w \propto e^{t \ell}`, and the
     divergence grows in t: one root.
@@ -38,11 +37,13 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from sk_arcal._validation import FloatArray
+from sk_arcal.calibration._adversary._chi_square import (
+    find_threshold,
+    on_maximum,
+    sorted_weights,
+)
 
 ADVERSARIES = ("tilted", "softmax", "cvar", "chi2", "kl", "none")
-
-# Losses closer than this share of their spread are tied.
-_TIE = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,40 @@ class Adversary:
     alpha: float = 0.2
     radius: float = 1.0
 
-    def respond(self, losses: FloatArray, mass: FloatArray) -> "WorstCase":
-        """Return the worst case of `losses` with base masses `mass`, which need not sum to one."""
-        base = mass / mass.sum()
+    def respond(
+        self, losses: FloatArray, mass: FloatArray | None, start: float | None = None
+    ) -> "WorstCase":
+        """Return the worst case of losses.
+
+        Parameters
+        ----------
+        losses : ndarray of shape (n,)
+            Losses.
+        mass : ndarray of shape (n,) or None
+            Base masses, which need not sum to one; None if all are equal.
+        start : float, default=None
+            Threshold of the answer to nearly the same losses, of use to "chi2"; the answer does
+            not depend on it.
+
+        Returns
+        -------
+        worst : WorstCase
+            Value, weights, slope.
+        """
+        if mass is not None and bool((mass == mass[0]).all()):
+            mass = None
+        if self.name == "cvar" and mass is None:
+            return _cvar_of_equals(losses, self.alpha)
+        base = None if mass is None else mass / mass.sum()
+        if self.name == "chi2" and self.radius > 0:
+            found = find_threshold(losses, base, self.radius, start)
+            if found is not None:
+                return WorstCase(found.value, *found.answer(losses, base), found.tau)
+        return self._by_rows(
+            losses, np.full(len(losses), 1 / len(losses)) if base is None else base
+        )
+
+    def _by_rows(self, losses: FloatArray, base: FloatArray) -> "WorstCase":
         if self.name == "softmax":
             return _softmax(losses, base, self.eta)
         if self.name == "tilted":
@@ -85,7 +117,7 @@ class Adversary:
             return _cvar(losses, base, self.alpha)
         if self.name == "none" or self.radius == 0:
             return np.ones(len(losses))
-        return {"chi2": _chi2, "kl": _kl}[self.name](losses, base, self.radius)
+        return {"chi2": sorted_weights, "kl": _kl}[self.name](losses, base, self.radius)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +132,14 @@ class WorstCase:
         w, with mean one under the base masses.
     slope : ndarray of shape (n,)
         dJ / d losses.
+    threshold : float or None
+        Loss at which weights begin, where it was searched for; `start` for losses alike.
     """
 
     value: float
     weights: FloatArray
     slope: FloatArray
+    threshold: float | None = None
 
 
 def _tilt(losses: FloatArray, base: FloatArray, eta: float) -> FloatArray:
@@ -119,6 +154,22 @@ def _softmax(losses: FloatArray, base: FloatArray, eta: float) -> WorstCase:
     return WorstCase(value, weights, base * weights * (1 + eta * (losses - value)))
 
 
+def _cvar_of_equals(losses: FloatArray, alpha: float) -> WorstCase:
+    """CVaR of rows of equal mass, by selection: it is linear in time, sorting is not."""
+    n = len(losses)
+    rank = min(max(int(np.ceil(alpha * n * (1 - 1e-15))), 1), n)
+    threshold = np.partition(losses, n - rank)[n - rank]
+    rows = np.flatnonzero(losses >= threshold)
+    is_above = losses[rows] > threshold
+    n_above = int(np.count_nonzero(is_above))
+    left = max(1 - n_above / (alpha * n), 0.0)
+    own = np.where(is_above, 1 / alpha, left * n / (len(rows) - n_above))
+    weights, slope = np.zeros(n), np.zeros(n)
+    weights[rows] = own
+    slope[rows] = own / n
+    return WorstCase(float(own @ losses[rows]) / n, weights, slope)
+
+
 def _cvar(losses: FloatArray, base: FloatArray, alpha: float) -> FloatArray:
     """1/alpha above the quantile; rows tied at it share what is left."""
     threshold = _upper_quantile(losses, base, alpha)
@@ -130,59 +181,14 @@ def _cvar(losses: FloatArray, base: FloatArray, alpha: float) -> FloatArray:
 
 def _upper_quantile(losses: FloatArray, base: FloatArray, alpha: float) -> float:
     """Largest loss at or above which there is a mass of alpha."""
-    n = len(losses)
-    if base.min() == base.max():
-        # Selection is linear in time, sorting is not.
-        rank = min(max(int(np.ceil(alpha * n * (1 - 1e-15))), 1), n)
-        return float(np.partition(losses, n - rank)[n - rank])
     order = np.argsort(losses)[::-1]
     above = np.cumsum(base[order])
-    rank = min(int(np.searchsorted(above, alpha * (1 - 1e-15))), n - 1)
+    rank = min(int(np.searchsorted(above, alpha * (1 - 1e-15))), len(losses) - 1)
     return float(losses[order[rank]])
 
 
-def _on_maximum(losses: FloatArray, base: FloatArray, is_enough: float) -> FloatArray | None:
-    """All weight on the largest losses, if their mass is at least `is_enough`."""
-    spread = losses.max() - losses.min()
-    top = losses >= losses.max() - _TIE * spread
-    mass = base[top].sum()
-    return np.where(top, 1 / mass, 0.0) if mass >= is_enough else None
-
-
-def _chi2(losses: FloatArray, base: FloatArray, radius: float) -> FloatArray:
-    at_top = _on_maximum(losses, base, 1 / (1 + radius))
-    if at_top is not None:
-        return at_top
-    # Measured from the top in units of the spread, the sums below keep their digits.
-    below = (losses.max() - losses) / (losses.max() - losses.min())
-    order = np.argsort(below)
-    sorted_below, mass = below[order], base[order]
-    total, first, second = (np.cumsum(mass * sorted_below**k) for k in range(3))
-    # psi at the loss of each row, over the rows above it; the solution lies above every row whose
-    # psi is no larger than 1 + radius.
-    squares = total * sorted_below**2 - 2 * sorted_below * first + second
-    linear = total * sorted_below - first
-    is_active = squares > (1 + radius) * linear**2
-    # Of the first rows psi is 0 / 0; they are active, and so is what the ball needs as mass.
-    is_active |= (linear <= 0) | (total * (1 + radius) <= 1)
-    count = len(is_active) if is_active.all() else int(is_active.argmin())
-    # The mass must exceed 1 / (1 + radius), which the last comparison cannot tell at equality.
-    count += bool(total[count - 1] * (1 + radius) <= 1)
-    active = order[:count]
-    excess = np.maximum(_chi2_depth(below[active], base[active], radius) - below, 0.0)
-    return excess / (base @ excess)
-
-
-def _chi2_depth(below: FloatArray, mass: FloatArray, radius: float) -> float:
-    """Depth below the top at which the weights of the active rows reach zero."""
-    total = mass.sum()
-    mean = mass @ below / total
-    variance = mass @ (below - mean) ** 2 / total
-    return float(mean + np.sqrt(variance / (total * (1 + radius) - 1)))
-
-
 def _kl(losses: FloatArray, base: FloatArray, radius: float) -> FloatArray:
-    at_top = _on_maximum(losses, base, np.exp(-radius))
+    at_top = on_maximum(losses, base, np.exp(-radius))
     if at_top is not None:
         return at_top
     scaled = (losses - losses.max()) / (losses.max() - losses.min())

@@ -50,9 +50,9 @@ class RowAdversary:
     adversary: Adversary
     mass: FloatArray
 
-    def respond(self, losses: FloatArray) -> WorstCase:
+    def respond(self, losses: FloatArray, start: float | None = None) -> WorstCase:
         """Return the worst case, its weights and its slope in the losses."""
-        return self.adversary.respond(losses, self.mass)
+        return self.adversary.respond(losses, self.mass, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,15 @@ class CellAdversary:
     mass: FloatArray
     reference: FloatArray
 
-    def respond(self, losses: FloatArray) -> WorstCase:
+    def respond(self, losses: FloatArray, start: float | None = None) -> WorstCase:
         """Return the worst excess, the weights of rows and the slope in their losses."""
         cell_mass = self._sums(np.ones(len(losses)))
         excess = self._sums(losses) / cell_mass - self.reference
-        worst = self.adversary.respond(excess, cell_mass)
+        worst = self.adversary.respond(excess, cell_mass, start)
         per_mass = worst.slope / cell_mass
         slope = (self.mass * per_mass[self.cells]).sum(axis=0)
         weights = (self.mass * worst.weights[self.cells]).sum(axis=0) / self.mass.sum(axis=0)
-        return WorstCase(worst.value, weights, slope)
+        return WorstCase(worst.value, weights, slope, worst.threshold)
 
     def _sums(self, values: FloatArray) -> FloatArray:
         flat = (self.mass * values).ravel()

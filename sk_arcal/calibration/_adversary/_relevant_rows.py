@@ -24,8 +24,8 @@ from sk_arcal.calibration._mixture._mixture import Mixture
 class Responder(Protocol):
     """Anything that answers losses by a worst case."""
 
-    def respond(self, losses: FloatArray) -> WorstCase:
-        """Return the worst case, its weights and its slope in the losses."""
+    def respond(self, losses: FloatArray, start: float | None = None) -> WorstCase:
+        """Return the worst case, its weights and its slope; `start` as of :class:`Adversary`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class AnchoredAdversary:
     rows: NDArray[np.intp]
     inner: Responder | None
 
-    def respond(self, losses: FloatArray) -> WorstCase:
+    def respond(self, losses: FloatArray, start: float | None = None) -> WorstCase:
         """Return the value, row weights of mean one, and the slope in the losses."""
         base = self.mass / self.mass.sum()
         mean = float(base @ losses)
         if self.inner is None:
             return WorstCase(2 * mean, np.ones(len(losses)), 2 * base)
-        worst = self.inner.respond(losses[self.rows])
+        worst = self.inner.respond(losses[self.rows], start)
         slope, weights = base.copy(), np.full(len(losses), 0.5)
         slope[self.rows] += worst.slope
         weights[self.rows] += worst.weights / (2 * base[self.rows].sum())
-        return WorstCase(mean + worst.value, weights, slope)
+        return WorstCase(mean + worst.value, weights, slope, worst.threshold)
 
 
 def mixture_regret(mixture: Mixture, losses: FloatArray, codes: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -116,7 +116,7 @@ def train(
         standardise: Any = module.standardise
         standardise.set_moments(*training.moments())
         watch = _Watch(settings, advance)
-        callbacks = [_schedule(settings, len(training.labels)), watch]
+        callbacks: list[Callback] = [watch]
         if validation is not None:
             patience = settings.n_iter_no_change
             callbacks.append(EarlyStopping(patience=patience, threshold=0.0, load_best=True))
@@ -141,6 +141,7 @@ def train(
             verbose=0,
             device=device,
         )
+        net.rate_factor = _schedule(settings, len(training.labels))
         net.fit(training.tensors(device, dtype), None)
     if watch.n_epochs < settings.max_epochs and not _has_stopped(callbacks):
         # skorch takes Ctrl-C as the end of training; a search over many fits has to end as well.
@@ -149,10 +150,54 @@ def train(
 
 
 class _Net(NeuralNet):
-    """skorch's net for a module with two outputs; vectors (biases, norms, queries) do not decay."""
+    """skorch's net for a module with two outputs; vectors (biases, norms, queries) do not decay.
+
+    A step on a small network takes about as long as the events that skorch sends around it. Nothing
+    here listens to events of batches, so they are left out; those of epochs are sent.
+    """
+
+    rate_factor: Callable[[int], float]
 
     def infer(self, x: Tensor, **fit_params: Any) -> tuple[Tensor, Any]:
         return self.module_(x, return_routing=True)
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        super().on_train_begin(net, **kwargs)
+        self.n_steps = 0
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
+    ) -> None:
+        if iterator is None:
+            return
+        for part in (self.module_, self.criterion_):
+            part.train(training)
+        for batch in iterator:
+            step = step_fn(batch, **fit_params)
+            self.history.new_batch()
+            self.history.record_batch(prefix + "_loss", step["loss"].item())
+            self.history.record_batch(prefix + "_batch_size", len(batch[0]))
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        rate = self.optimizer__lr * self.rate_factor(self.n_steps)
+        for group in self.optimizer_.param_groups:
+            group["lr"] = rate
+        self.optimizer_.zero_grad()
+        step = self.train_step_single(batch, **fit_params)
+        self.optimizer_.step()
+        self.n_steps += 1
+        return step
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        x, target = batch
+        output = self.infer(x, **fit_params)
+        loss = self.criterion_(output, target)
+        self.set_gradients(loss, output, target)
+        return {"loss": loss, "y_pred": output}
+
+    def set_gradients(self, loss: Tensor, output: Any, target: Any) -> None:
+        """Set the gradients of the module to those of the loss."""
+        loss.backward()
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Iterator[tuple]) -> tuple:
         (groups,), kwargs = super().get_params_for_optimizer(prefix, named_parameters)
@@ -165,14 +210,8 @@ class _Net(NeuralNet):
 class _RectifiedNet(_Net):
     """Steps along gradients that do not raise the calibration error of their batch."""
 
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        for part in (self.module_, self.criterion_):
-            part.train()
-        x, target = batch
-        output = self.infer(x, **fit_params)
-        loss = self.get_loss(output, target, X=x, training=True)
+    def set_gradients(self, loss: Tensor, output: Any, target: Any) -> None:
         set_rectified_gradients(self.module_, loss, soft_calibration_error(output[0], *target))
-        return {"loss": loss, "y_pred": output}
 
 
 class _Watch(Callback):
@@ -213,15 +252,10 @@ def _has_stopped(callbacks: list[Callback]) -> bool:
     return isinstance(last, EarlyStopping) and last.misses_ == last.patience
 
 
-def _schedule(settings: TrainingSettings, n_rows: int) -> LRScheduler:
+def _schedule(settings: TrainingSettings, n_rows: int) -> Callable[[int], float]:
     n_steps = settings.max_epochs * ceil(n_rows / settings.batch_size)
     n_warmup = round(settings.warmup_fraction * n_steps)
-    return LRScheduler(
-        policy=torch.optim.lr_scheduler.LambdaLR,
-        lr_lambda=lambda step: rate_factor(step, n_steps, n_warmup),
-        step_every="batch",
-        event_name=None,
-    )
+    return lambda step: rate_factor(step, n_steps, n_warmup)
 
 
 def rate_factor(step: int, n_steps: int, n_warmup: int) -> float:
