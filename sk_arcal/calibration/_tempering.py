@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray, check_number
 from sk_arcal.calibration._temper_passes import Rows, is_separated, slope_of_constants
-from sk_arcal.calibration._temper_passes import class_sums as _class_moments  # noqa: F401
-from sk_arcal.calibration._temper_passes import event_sums as _event_moments  # noqa: F401
 from sk_arcal.calibration._warning import CalibrationWarning
 
 _LARGEST_FACTOR = 4.0

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
-from scipy.special import xlog1py, xlogy
 
 from sk_arcal._validation import FloatArray, check_option
 from sk_arcal.metrics._binning import bin_sums
@@ -154,7 +153,7 @@ def score_decomposition(
     value, atom = np.unique(probability, return_inverse=True)
     mass = bin_sums(atom, weight)
     rate = bin_sums(atom, weight * events) / mass
-    recalibrated = np.clip(isotonic_regression(rate, weights=mass).x, 0, 1)
+    recalibrated = np.clip(scipy.optimize.isotonic_regression(rate, weights=mass).x, 0, 1)
     overall = np.average(rate, weights=mass)
     mean_score = _mean_brier if score == "brier" else _mean_log
     if score == "log":
@@ -177,5 +176,5 @@ def _mean_brier(prediction: FloatArray, rate: FloatArray, mass: FloatArray) -> f
 
 
 def _mean_log(prediction: FloatArray, rate: FloatArray, mass: FloatArray) -> float:
-    nats = -xlogy(rate, prediction) - xlog1py(1 - rate, -prediction)
+    nats = -scipy.special.xlogy(rate, prediction) - scipy.special.xlog1py(1 - rate, -prediction)
     return float(np.average(nats, weights=mass))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import sparse
 
 from sk_arcal._validation import (
     FloatArray,
@@ -271,7 +271,7 @@ def _noise(
         noise = (square / total - np.outer(gap, gap)) / (total - 1)
     else:
         n_rows, n_groups = len(group), int(group.max()) + 1
-        tie = sparse.csr_array((weight, (group, np.arange(n_rows))), shape=(n_groups, n_rows))
+        tie = scipy.sparse.csr_array((weight, (group, np.arange(n_rows))), shape=(n_groups, n_rows))
         sums, sizes = tie @ residuals, tie @ np.ones(n_rows)
         crossed = np.outer(sums.T @ sizes, gap)
         square = (sums.T @ sums).toarray() - crossed - crossed.T
@@ -285,11 +285,11 @@ def _noise(
     return np.asarray(noise + (_LEAST_NOISE / total) ** 2 * np.eye(len(gap)))
 
 
-def _by_bin(codes: list[Codes], values: list[FloatArray]) -> sparse.csr_array:
+def _by_bin(codes: list[Codes], values: list[FloatArray]) -> "scipy.sparse.csr_array":
     """Spread values over columns, one per bin of either prediction."""
     n_rows, cut = len(codes[0]), int(codes[0].max()) + 1
     columns = np.concatenate([codes[0], codes[1] + cut])
     places = (np.tile(np.arange(n_rows), 2), columns)
-    return sparse.csr_array(
+    return scipy.sparse.csr_array(
         (np.concatenate(values), places), shape=(n_rows, cut + int(codes[1].max()) + 1)
     )

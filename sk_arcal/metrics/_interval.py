@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
 
 from sk_arcal._validation import FloatArray, as_generator, check_integer, check_number
 from sk_arcal.metrics._binning import bin_codes, bin_edges, bin_sums, check_binning
@@ -264,8 +263,9 @@ def _range_factor(level: float, width: float, error: float) -> float:
     if error == 0:
         return 0.0
     shift = max(width, 0.0) / error
-    low, high = ndtri(level), ndtri((1 + level) / 2)
-    return float(brentq(lambda z: ndtr(z + shift) - ndtr(-z) - level, low - 1e-9, high + 1e-9))
+    ndtr, ndtri = scipy.special.ndtr, scipy.special.ndtri
+    low, high = ndtri(level) - 1e-9, ndtri((1 + level) / 2) + 1e-9
+    return float(scipy.optimize.brentq(lambda z: ndtr(z + shift) - ndtr(-z) - level, low, high))
 
 
 def _corrections(

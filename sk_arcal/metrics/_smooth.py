@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.fft import dct, next_fast_len
 
 from sk_arcal._validation import FloatArray, check_number
 from sk_arcal.metrics._blocks import node_ruler
@@ -138,7 +138,7 @@ def _cosine_coefficients(weight: FloatArray, confidence: FloatArray) -> FloatArr
     node[1:] += to_right
     # A cosine transform of type 1 counts inner nodes twice.
     node[1:-1] /= 2
-    return dct(node, type=1)
+    return scipy.fft.dct(node, type=1)
 
 
 def _smoothed_error(
@@ -146,14 +146,14 @@ def _smoothed_error(
 ) -> float:
     """Return the integral of the absolute smoothed residual by the midpoint rule."""
     wanted = int(np.ceil(max(per_bandwidth / bandwidth, per_bandwidth)))
-    steps = next_fast_len(min(wanted, len(coefficients) - 1), real=True)
+    steps = scipy.fft.next_fast_len(min(wanted, len(coefficients) - 1), real=True)
     # Cosines damped below rounding are left out.
     kept = min(steps, len(coefficients), int(_DAMPED / (np.pi * bandwidth)) + 1)
     damping = np.exp(-((np.pi * bandwidth * np.arange(kept)) ** 2) / 2)
     damped = np.zeros(steps)
     np.multiply(coefficients[:kept], damping, out=damped[:kept])
     # A transform of type 3 counts all but the first cosine twice, as a density does.
-    return float(np.abs(dct(damped, type=3, overwrite_x=True)).mean())
+    return float(np.abs(scipy.fft.dct(damped, type=3, overwrite_x=True)).mean())
 
 
 def _at_fixed_point(coefficients: FloatArray) -> float:

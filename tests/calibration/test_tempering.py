@@ -8,13 +8,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from sk_arcal.calibration import CalibrationWarning
-from sk_arcal.calibration._tempering import (
-    _Bracket,
-    _class_moments,
-    _event_moments,
-    fit_temperature,
-    warn_at_bound,
-)
+from sk_arcal.calibration._temper_passes import class_sums, event_sums
+from sk_arcal.calibration._tempering import _Bracket, fit_temperature, warn_at_bound
 
 
 def event_rows(n=300, seed=0):
@@ -41,7 +36,7 @@ def log_loss(beta, logits, y, weight):
 
 both = pytest.mark.parametrize(
     ("rows", "moments"),
-    [(event_rows, _event_moments), (class_rows, _class_moments)],
+    [(event_rows, event_sums), (class_rows, class_sums)],
     ids=["event", "classes"],
 )
 both_rows = pytest.mark.parametrize("rows", [event_rows, class_rows], ids=["event", "classes"])
@@ -216,7 +211,7 @@ def optimum(logits, y, weight, start):
     """Newton's iteration in float64 on the plain pass, to the last digit."""
     beta = 1 / start
     for _ in range(4):
-        _, gradient, curvature = _class_moments(logits, y, weight, beta)[:3]
+        _, gradient, curvature = class_sums(logits, y, weight, beta)[:3]
         beta -= np.clip(gradient / curvature, -beta, beta / 2)
     return 1 / beta
 
@@ -279,8 +274,8 @@ def test_many_rows_end_at_the_optimum(trap, dtype, single, monkeypatch):
     expected = optimum(logits, y, weight, fit.temperature)
     assert fit.converged
     assert abs(np.log(fit.temperature / expected)) < (1e-6 if single else 1e-9)
-    at_optimum = _class_moments(logits, y, weight, 1 / expected)[0]
-    at_fit = _class_moments(logits, y, weight, 1 / fit.temperature)[0]
+    at_optimum = class_sums(logits, y, weight, 1 / expected)[0]
+    at_fit = class_sums(logits, y, weight, 1 / fit.temperature)[0]
     assert at_fit <= at_optimum * (1 + 1e-11)
     np.testing.assert_allclose(fit.loss, at_fit / weight.sum(), rtol=1e-6 if single else 1e-10)
 
@@ -303,7 +298,7 @@ def test_many_log_odds_end_at_the_optimum():
     fit = fit_temperature(3 * logits, y, weight)
     few = fit_temperature(3 * logits.copy(), y, weight, max_iter=1)
     beta = 1 / fit.temperature
-    _, gradient, curvature = _event_moments(3 * logits, y, weight, beta)[:3]
+    _, gradient, curvature = event_sums(3 * logits, y, weight, beta)[:3]
     assert abs(gradient / curvature) < 1e-9 * beta
     assert fit.n_iter <= 2
     assert few.n_iter == 1
