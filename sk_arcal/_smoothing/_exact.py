@@ -4,13 +4,15 @@ Time grows with the product of the numbers of queries and rows.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_arcal._validation import FloatArray
 
 # One block of kernel matrices stays in the processor's cache; larger blocks are slower.
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 21
 
 
 def exact_kernel_sums(
@@ -100,16 +102,17 @@ def exact_leave_one_out_sums(
     totals = np.zeros((len(bandwidths), *columns.shape))
     off = np.isinf(bandwidths).all(axis=1)
     totals[off] = columns.sum(axis=0)
-    products = _KernelProducts(bandwidths, block_bytes, dtype)
+    tiles = _Tiles(bandwidths, block_bytes, dtype)
     # Single precision keeps most digits around zero.
-    positions, carried = (axes - axes.mean(axis=0)).astype(dtype), columns.astype(dtype)
-    for rows, others in products.tiles(len(axes)):
+    positions = (axes - axes.mean(axis=0)).astype(dtype)
+    carried: NDArray[Any] = columns.astype(dtype)
+    for rows, others in tiles.pairs(len(axes)):
         # The kernel is symmetric: each pair of rows is visited once and serves both.
         is_diagonal = rows == others
-        for candidate, product in products.over(positions[rows], positions[others]):
-            totals[candidate, rows] += product @ carried[others]
+        for candidate, kernel in tiles.kernels(positions[rows], positions[others]):
+            totals[candidate, rows] += kernel @ carried[others]
             if not is_diagonal:
-                totals[candidate, others] += product.T @ carried[rows]
+                totals[candidate, others] += kernel.T @ carried[rows]
     totals -= own
     return totals
 
@@ -133,24 +136,37 @@ def _kernel(query: FloatArray, train: FloatArray, memory: FloatArray) -> FloatAr
     return np.exp(exponent, out=exponent)
 
 
-class _KernelProducts:
-    """Matrices of kernel values for several bandwidths that share what they have in common.
+class _Tiles:
+    """Kernel values between some rows and some others for many bandwidths, tile by tile.
 
-    The candidates are visited in an order in which neighbours agree on as many leading axes as
-    possible; their products up to there are kept. All matrices live in buffers made once.
+    A search asks for bandwidths that differ from one another on one axis. Hence the sum of the
+    exponents of all other axes is kept for each axis, and a candidate costs one product, one sum
+    and one exponential. The few matrices this takes stay in the cache.
     """
 
     def __init__(self, bandwidths: FloatArray, block_bytes: int, dtype: type) -> None:
-        steps = [np.unique(axis[np.isfinite(axis)])[::-1] for axis in bandwidths.T]
-        # Axes with few bandwidths first: their products serve the most candidates.
-        self._axes = sorted(range(len(steps)), key=lambda d: len(steps[d]))
-        self._steps = [steps[d] for d in self._axes]
-        self._plan = _plan(bandwidths[:, self._axes], self._steps)
-        n_matrices = sum(map(len, self._steps)) + len(steps) + 1
+        scales = np.where(np.isfinite(bandwidths), -0.5 / bandwidths**2, 0.0)
+        self._common = [_most_frequent(axis) for axis in scales.T]
+        self._plan = [
+            (candidate, *self._terms(scale.tolist()))
+            for candidate, scale in enumerate(scales)
+            if scale.any()
+        ]
+        # Numbers below the normal ones take a hundred times as long to multiply.
+        self._lowest = np.log(np.finfo(dtype).tiny) + 1
+        n_matrices = 2 * len(self._common) + 2
         self._n_cells = max(1, block_bytes // (np.dtype(dtype).itemsize * n_matrices))
-        self._memory = np.empty((n_matrices, 0), dtype)
+        self._memory: NDArray[Any] = np.empty((n_matrices, 0), dtype)
 
-    def tiles(self, n_samples: int) -> Iterator[tuple[slice, slice]]:
+    def _terms(self, scale: list[float]) -> tuple[int | None, list[tuple[int, float]]]:
+        """Return which sum of others to begin with, and what to add to it: (axis, factor)."""
+        differs = [d for d, common in enumerate(self._common) if scale[d] != common]
+        if len(differs) > 1:
+            return None, [(d, factor) for d, factor in enumerate(scale) if factor]
+        d = differs[0] if differs else 0
+        return d, [(d, scale[d])] if scale[d] else []
+
+    def pairs(self, n_samples: int) -> Iterator[tuple[slice, slice]]:
         """Yield pairs of rows, each once, in squares whose matrices fit into the memory granted."""
         side = min(n_samples, max(1, int(self._n_cells**0.5)))
         self._memory = np.empty((len(self._memory), side**2), self._memory.dtype)
@@ -158,78 +174,49 @@ class _KernelProducts:
             for second in range(first, n_samples, side):
                 yield slice(first, first + side), slice(second, second + side)
 
-    def over(self, query: FloatArray, train: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+    def kernels(self, query: FloatArray, train: FloatArray) -> Iterator[tuple[int, FloatArray]]:
         """Yield (candidate, matrix); the matrix is overwritten by the next one."""
-        matrices = self._matrices(len(query), len(train))
-        scratch = next(matrices)
-        kernels = [
-            _axis_kernels(query[:, d], train[:, d], steps, scratch, matrices)
-            for d, steps in zip(self._axes, self._steps, strict=True)
-        ]
-        buffers = list(matrices)
-        products: list[FloatArray | None] = [None] * (len(kernels) + 1)
-        for candidate, first, codes in self._plan:
-            for d in range(first, len(kernels)):
-                kernel = kernels[d][codes[d]] if codes[d] >= 0 else None
-                products[d + 1] = _times(products[d], kernel, buffers[d])
-            product = products[-1]
-            if product is not None:
-                yield candidate, product
-
-    def _matrices(self, n_queries: int, n_samples: int) -> Iterator[FloatArray]:
-        for cells in self._memory:
-            yield cells[: n_queries * n_samples].reshape(n_queries, n_samples)
-
-
-def _plan(bandwidths: FloatArray, steps: list[FloatArray]) -> list[tuple[int, int, list[int]]]:
-    """For each candidate the first axis on which it differs from the one before, and its kernels.
-
-    A kernel is the position of its bandwidth among the steps, -1 if the axis is off.
-    """
-    codes = np.column_stack(
-        [
-            np.where(np.isfinite(axis), np.searchsorted(-axis_steps, -axis), -1)
-            for axis, axis_steps in zip(bandwidths.T, steps, strict=True)
-        ]
-    )
-    order = np.lexsort(codes.T[::-1])
-    plan, previous = [], np.full(len(steps), -2)
-    for candidate in order:
-        differs = np.flatnonzero(codes[candidate] != previous)
-        first = int(differs[0]) if differs.size else len(steps)
-        plan.append((int(candidate), first, codes[candidate].tolist()))
-        previous = codes[candidate]
-    return plan
-
-
-def _times(
-    product: FloatArray | None, kernel: FloatArray | None, out: FloatArray
-) -> FloatArray | None:
-    if product is None or kernel is None:
-        return kernel if product is None else product
-    return np.multiply(product, kernel, out=out)
-
-
-def _axis_kernels(
-    query: FloatArray,
-    train: FloatArray,
-    steps: FloatArray,
-    scratch: FloatArray,
-    matrices: Iterator[FloatArray],
-) -> list[FloatArray]:
-    """Kernel matrix of one axis for each bandwidth; a halved bandwidth takes no exponential."""
-    kernels: list[FloatArray] = []
-    if len(steps):
-        np.subtract(query[:, None], train[None, :], out=scratch)
+        n_axes, shape = query.shape[1], (len(query), len(train))
+        matrices = [cells[: shape[0] * shape[1]].reshape(shape) for cells in self._memory]
+        squares, others = matrices[:n_axes], matrices[n_axes:-2]
+        exponent, part = matrices[-2:]
         with np.errstate(over="ignore"):
-            np.multiply(scratch, scratch, out=scratch)
-    for i, step in enumerate(steps):
-        kernel = next(matrices)
-        if i and steps[i - 1] == 2 * step:
-            np.multiply(kernels[-1], kernels[-1], out=kernel)
-            np.multiply(kernel, kernel, out=kernel)
-        else:
-            np.multiply(scratch, -0.5 / step**2, out=kernel)
-            np.exp(kernel, out=kernel)
-        kernels.append(kernel)
-    return kernels
+            for square, column, other in zip(squares, query.T, train.T, strict=True):
+                np.subtract(column[:, None], other[None, :], out=square)
+                np.multiply(square, square, out=square)
+            self._sum_others(squares, others, exponent, part)
+            for candidate, start, terms in self._plan:
+                # Of two terms and more the first one is written, not added.
+                known = exponent if start is None else others[start]
+                for k, (d, factor) in enumerate(terms):
+                    is_first = start is None and k == 0
+                    np.multiply(squares[d], factor, out=exponent if is_first else part)
+                    if not is_first:
+                        known = np.add(known, part, out=exponent)
+                np.maximum(known, self._lowest, out=exponent)
+                yield candidate, np.exp(exponent, out=exponent)
+
+    def _sum_others(
+        self,
+        squares: list[FloatArray],
+        others: list[FloatArray],
+        running: FloatArray,
+        part: FloatArray,
+    ) -> None:
+        """Sum up, for every axis, the exponents that the other axes have most often."""
+        axes = range(len(squares))
+        for order in (axes, reversed(axes)):
+            running.fill(0.0)
+            for d in order:
+                if order is axes:
+                    others[d][:] = running
+                else:
+                    others[d] += running
+                # An axis that is off drops out even where its distances overflow.
+                if self._common[d]:
+                    running += np.multiply(squares[d], self._common[d], out=part)
+
+
+def _most_frequent(values: FloatArray) -> float:
+    found, counts = np.unique(values, return_counts=True)
+    return float(found[counts.argmax()])
