@@ -262,9 +262,10 @@ class BaseCalibrator(ClassifierMixin, PersistentCalibrator):
 
     def _split(self, X: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """Return log-odds (n_samples,) or class logits (n_samples, n_classes), and routing."""
-        logits = self._scale.to_logits(take_columns(X, self.column_roles_.confidence))
-        routing = X[:, self.column_roles_.routing].astype(np.float64, copy=False)
-        return self._by_class(logits), routing
+        # Row by row whatever came: the order of columns in memory changes the last digit of sums.
+        confidence = np.ascontiguousarray(take_columns(X, self.column_roles_.confidence))
+        routing = X[:, self.column_roles_.routing].astype(np.float64, order="C", copy=False)
+        return self._by_class(self._scale.to_logits(confidence)), routing
 
     def _by_class(self, logits: FloatArray) -> FloatArray:
         """Return columns in the order of ``classes_``, and log-odds if there are two of them."""
