@@ -136,6 +136,10 @@ class Grid:
             One sum per node and column.
         """
         size = self.size
+        if size > _NODES_TO_A_ROW * len(positions):
+            # Most nodes stay empty: counting them 4^d times would cost more than the rows.
+            table = self.spline_matrix(positions).T @ columns
+            return np.ascontiguousarray(table.T).reshape(-1, *self.shape)
         table = np.zeros((columns.shape[1], size))
         for rows in self._blocks(len(positions)):
             values = np.ascontiguousarray(columns[rows].T)

@@ -18,8 +18,6 @@ from sk_arcal.diagnostics._confidence_bins import FloatArray, IntArray, confiden
 from sk_arcal.metrics._binning import bin_codes, bin_edges
 
 _N_FOLDS = 5
-# Doubles one block of permuted values may take: 32 MB.
-_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,26 +160,3 @@ GAP_STATISTICS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "weighted_gap": weighted_gap,
     "max_gap": max_gap,
 }
-
-
-def _hypergeometric_gaps(
-    values: FloatArray, bottom: int, top: int, n_resamples: int, rng: np.random.Generator
-) -> FloatArray:
-    hits = int(values.sum())
-    low = rng.hypergeometric(hits, len(values) - hits, bottom, size=n_resamples)
-    left = hits - low
-    high = rng.hypergeometric(left, len(values) - bottom - left, top)
-    return high / top - low / bottom
-
-
-def _permuted_gaps(
-    values: FloatArray, bottom: int, top: int, n_resamples: int, rng: np.random.Generator
-) -> FloatArray:
-    gaps = np.empty(n_resamples)
-    size = max(1, _BLOCK // len(values))
-    for start in range(0, n_resamples, size):
-        rows = min(size, n_resamples - start)
-        drawn = rng.permuted(np.tile(values, (rows, 1)), axis=1)
-        high = drawn[:, len(values) - top :].mean(axis=1)
-        gaps[start : start + rows] = high - drawn[:, :bottom].mean(axis=1)
-    return gaps

@@ -5,13 +5,9 @@ import pytest
 from scipy.stats import hypergeom
 from sklearn.isotonic import IsotonicRegression
 
-from sk_arcal.diagnostics._cells import (
-    _cross_fitted_isotonic,
-    _hypergeometric_gaps,
-    _permuted_gaps,
-    rank_strata,
-)
+from sk_arcal.diagnostics._cells import _cross_fitted_isotonic, rank_strata
 from sk_arcal.diagnostics._matched_gaps import matched_confidence_gaps
+from sk_arcal.diagnostics._null_gaps import EventNull, ShuffleNull
 
 
 @pytest.fixture
@@ -101,8 +97,11 @@ def test_null_mean_of_one_bin_equals_the_hypergeometric_expectation():
 def test_permuted_and_hypergeometric_gaps_have_the_same_law(bottom, top):
     values = np.r_[np.ones(9), np.zeros(51)]
     drawn = [
-        sampler(values, bottom, top, 30_000, np.random.default_rng(k))
-        for k, sampler in enumerate([_hypergeometric_gaps, _permuted_gaps])
+        null.draw(30_000)
+        for null in (
+            EventNull(9, 51, bottom, top, np.random.default_rng(0)),
+            ShuffleNull(values, bottom, top, np.random.default_rng(1)),
+        )
     ]
     shares = [np.unique(gaps.round(6), return_counts=True) for gaps in drawn]
     common, first, second = np.intersect1d(shares[0][0], shares[1][0], return_indices=True)
@@ -113,7 +112,7 @@ def test_permuted_and_hypergeometric_gaps_have_the_same_law(bottom, top):
 
 def test_null_draws_do_not_depend_on_the_block_size(data, monkeypatch):
     whole = matched_confidence_gaps(*data, n_resamples=50, random_state=0)
-    monkeypatch.setattr("sk_arcal.diagnostics._cells._BLOCK", 2000)
+    monkeypatch.setattr("sk_arcal.diagnostics._null_gaps._BLOCK", 2000)
     assert matched_confidence_gaps(*data, n_resamples=50, random_state=0).null_max_gap == (
         pytest.approx(whole.null_max_gap, abs=1e-12)
     )

@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from sk_arcal.diagnostics import _null_gaps
 from sk_arcal.diagnostics._cells import make_cells
-from sk_arcal.diagnostics._null_gaps import BATCH, BinNull, bin_nulls, draw_gaps
+from sk_arcal.diagnostics._null_gaps import (
+    BATCH,
+    EventNull,
+    ShiftNull,
+    ShuffleNull,
+    bin_nulls,
+    draw_gaps,
+)
 
 
 @pytest.fixture
@@ -21,21 +27,14 @@ def nulls(table, seed=0):
     return bin_nulls(*table, np.random.default_rng(seed))
 
 
-def test_samplers_go_by_values_and_rows(table, monkeypatch):
-    called = []
-    for name in ("_hypergeometric_gaps", "_permuted_gaps"):
-        monkeypatch.setattr(_null_gaps, name, lambda *args, name=name: called.append(name) or 0.0)
-    monkeypatch.setattr(
-        BinNull, "_shifted_gaps", lambda *args: called.append("_shifted_gaps") or 0.0
-    )
+def test_samplers_go_by_values_and_rows(table):
     cells, values, bins = table
-    draw_gaps(nulls(table), 5)
     sizes = cells.counts.sum(axis=1)
-    assert called == ["_permuted_gaps" if size <= 256 else "_shifted_gaps" for size in sizes]
-    assert {"_permuted_gaps", "_shifted_gaps"} == set(called)
-    called.clear()
-    draw_gaps(nulls((cells, (values > 0).astype(float), bins)), 5)
-    assert set(called) == {"_hypergeometric_gaps"}
+    kinds = [type(null) for null in nulls(table)]
+    assert kinds == [ShuffleNull if size <= 256 else ShiftNull for size in sizes]
+    assert {ShuffleNull, ShiftNull} == set(kinds)
+    events = nulls((cells, (values > 0).astype(float), bins))
+    assert {type(null) for null in events} == {EventNull}
 
 
 def test_few_bins_are_dealt_into_parts(table):
