@@ -113,6 +113,15 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--join", metavar="FILE", help="second file with routing features, matched by doc_id"
     )
+    parser.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        help="read in chunks, rest the verdicts on a sample of rows (default: if over 1 GB)",
+    )
+    parser.add_argument(
+        "--max-rows", type=int, default=200_000, metavar="N", help="rows of that sample"
+    )
+    parser.add_argument("--chunk-rows", type=int, default=1_000_000, metavar="N", help="of a chunk")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -189,35 +198,14 @@ def _run_audit(arguments: argparse.Namespace) -> None:
 
 
 def _read_files(arguments: argparse.Namespace) -> "dict[str, PredictionTable]":
-    files = [Path(file) for file in arguments.file]
-    if arguments.join is not None and len(files) > 1:
-        raise ValueError("--join adds columns to one file; give one file, or join before.")
-    if arguments.experts and len(files) > 1:
-        raise ValueError("--experts audits the mixture of one file; give one file at a time.")
-    if arguments.layers and len(files) > 1:
-        raise ValueError("--layers audits the network of one file; give one file at a time.")
-    names = [file.stem for file in files]
-    if len(set(names)) < len(names):
-        names = [str(file) for file in files]
-    if len(set(names)) < len(names):
-        raise ValueError("A file is given twice; every file is a run of its own.")
-    return {name: _read_file(file, arguments) for name, file in zip(names, files, strict=True)}
+    from sk_arcal.audit._command_files import read_files
+    from sk_arcal.audit._progress_bar import progress_bar
 
-
-def _read_file(file: Path, arguments: argparse.Namespace) -> "PredictionTable":
-    from sk_arcal.audit import read_predictions
-
-    return read_predictions(
-        file,
-        target=arguments.target,
-        confidence=arguments.confidence,
-        routing=arguments.routing,
-        group=arguments.group,
-        split=arguments.split,
-        join=arguments.join,
-        experts=arguments.experts,
-        layers=arguments.layers,
-    )
+    columns = ("target", "confidence", "routing", "group", "split")
+    others = ("join", "experts", "layers", "stream", "max_rows", "chunk_rows", "seed")
+    options = {name: getattr(arguments, name) for name in (*columns, *others)}
+    with progress_bar(sys.stderr, quiet=arguments.quiet) as progress:
+        return read_files([Path(file) for file in arguments.file], progress=progress, **options)
 
 
 def _read_demo(_: argparse.Namespace) -> "dict[str, PredictionTable]":

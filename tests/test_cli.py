@@ -14,6 +14,7 @@ import pytest
 
 import sk_arcal
 from sk_arcal import cli
+from sk_arcal.audit import routing_audit
 from sk_arcal.feature_extraction._cache import RowCache, row_digests
 
 KEYS = {"n", "n_classes", "scorecard", "features", "recommendation"}
@@ -132,7 +133,7 @@ def test_fault_of_our_own_shows_its_traceback(monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(cli, "_read_file", broken)
+    monkeypatch.setattr(cli, "_read_files", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main(["audit", write(tmp_path, GOOD)])
 
@@ -424,3 +425,75 @@ def test_cache_command_needs_no_torch(tmp_path):
         env=os.environ | {"PYTHONPATH": str(Path(sk_arcal.__file__).parents[1])},
     )
     assert done.stdout.endswith("0 B\nFalse\n")
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def test_stream_rests_on_a_sample_and_says_so(predictions, capsys, tmp_path, monkeypatch):
+    fast = {"n_resamples": 19, "n_shuffles": 1, "cv": 2}
+    monkeypatch.setattr(
+        "sk_arcal.audit.routing_audit", lambda table, **given: routing_audit(table, **given | fast)
+    )
+    numbers = tmp_path / "numbers.json"
+    options = ["--stream", "--max-rows", "150", "--chunk-rows", "60", "--json", numbers]
+    command = ["audit", predictions, "--routing", "load", *options]
+    assert cli.main([str(word) for word in command]) == 0
+    out, _ = capsys.readouterr()
+    assert "predictions.csv: 150 rows, a uniform sample of 400\n" in out
+    assert "Verdicts rest on a uniform sample of 150 of 400 rows" in " ".join(out.split())
+    found = json.loads(numbers.read_text())
+    assert (found["n"], found["stream"]["n_rows"]) == (150, 400)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "limit", "options", "expected"),
+    [
+        (".csv", 100, [], True),
+        (".csv", 10**6, [], False),
+        (".csv", 100, ["--no-stream"], False),
+        (".csv", 10**6, ["--stream"], True),
+        (".csv", 100, ["--join", "table.csv"], False),
+        (".npz", 0, [], False),
+    ],
+)
+def test_large_files_are_streamed_unless_told_otherwise(
+    suffix, limit, options, expected, monkeypatch, tmp_path
+):
+    path = tmp_path / f"table{suffix}"
+    path.write_text(GOOD * 10)
+    seen = []
+    monkeypatch.setattr("sk_arcal.audit._stream_reading._LARGE", limit)
+    for name in ("read_stream", "read_predictions"):
+        monkeypatch.setattr(
+            f"sk_arcal.audit._command_files.{name}", lambda *_, name=name, **__: seen.append(name)
+        )
+    arguments = cli._parser().parse_args(["audit", str(path), *options])
+    cli._read_files(arguments)
+    assert seen == ["read_stream" if expected else "read_predictions"]
+
+
+@pytest.mark.parametrize("option", [["--experts"], ["--layers"], ["--join", "other.csv"]])
+def test_stream_refuses_what_needs_the_whole_file(option, capsys, tmp_path):
+    path = write(tmp_path, GOOD)
+    message = refused(capsys, "audit", path, "--stream", *option)
+    assert f"{option[0]} needs the whole file in memory" in message
+
+
+def test_stream_names_the_line_of_a_bad_cell(capsys, tmp_path):
+    text = GOOD + "1,0.7,2\n" * 60 + "0,2.5,1\n"
+    path = write(tmp_path, text)
+    options = ["--stream", "--max-rows", "30", "--chunk-rows", "20"]
+    message = refused(capsys, "audit", path, "--routing", "load", *options)
+    assert "table.csv: `confidence` holds 2.5 in line 65" in message
+
+
+def test_stream_refuses_files_that_are_read_whole(capsys, tmp_path):
+    path = tmp_path / "table.npz"
+    np.savez(path, correct=[0, 1], confidence=[0.5, 0.6])
+    assert "--no-stream" in refused(capsys, "audit", path, "--stream")
+
+
+def test_file_that_is_no_parquet_is_named(capsys, tmp_path):
+    path = write(tmp_path, GOOD, "table.parquet")
+    assert "error: table.parquet: " in refused(capsys, "audit", path)

@@ -20,6 +20,7 @@ TOPICS = (
     "training",
     "imports",
     "growth",
+    "dask_workers",
 )
 
 

@@ -1,6 +1,5 @@
 """The within-bin permutation test: draws, and the test as users call it."""
 
-# ruff: noqa: PLC2701
 # Cores are measured beside the public functions.
 
 import sys

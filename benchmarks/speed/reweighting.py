@@ -1,6 +1,5 @@
 """Worst-case weights of a million losses: conditional value at risk and the chi-square ball."""
 
-# ruff: noqa: PLC2701
 # Cores are measured beside the public functions.
 
 import sys

@@ -1,6 +1,5 @@
 """One epoch of a small network: plain torch, loaders, skorch, and the package's loops."""
 
-# ruff: noqa: PLC2701
 # Cores are measured beside the public functions.
 
 import sys

@@ -13,6 +13,9 @@ from sk_arcal.audit._records import Control, FeatureAudit, Recommendation, Score
 from sk_arcal.audit._results import RoutingAudit
 from sk_arcal.audit._runs_audit import audit_runs
 from sk_arcal.audit._runs_records import RunsAudit, RunsFeatureAudit
+from sk_arcal.audit._stream_audit import stream_audit
+from sk_arcal.audit._stream_records import StreamedGap, StreamedRows
+from sk_arcal.audit._stream_tables import StreamedTables
 
 __all__ = [
     "ConfigurationRow",
@@ -28,7 +31,11 @@ __all__ = [
     "RunsAudit",
     "RunsFeatureAudit",
     "ScorecardRow",
+    "StreamedGap",
+    "StreamedRows",
+    "StreamedTables",
     "audit_runs",
     "read_predictions",
     "routing_audit",
+    "stream_audit",
 ]

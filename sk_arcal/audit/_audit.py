@@ -269,6 +269,7 @@ def _run(
         routing={**rows.routing, **rows.controls},
         experts=experts,
         layers=layers,
+        stream=table.stream,
     )
 
 

@@ -17,6 +17,7 @@ from sk_arcal._validation import import_optional
 from sk_arcal.audit._experts_records import ExpertsAudit
 from sk_arcal.audit._layers_records import LayersAudit
 from sk_arcal.audit._records import FeatureAudit, Recommendation, ScorecardRow, feature_numbers
+from sk_arcal.audit._stream_records import StreamedRows
 from sk_arcal.audit._summary import summarise
 from sk_arcal.diagnostics import MatchedProbes
 
@@ -28,7 +29,7 @@ class RoutingAudit:
     Attributes
     ----------
     n : int
-        Rows in the table.
+        Rows in the table; of a stream, those of the sample.
     n_evaluated : int
         Rows the statements are about.
     n_classes : int
@@ -57,6 +58,8 @@ class RoutingAudit:
         The experts of a mixture; None unless they were asked for.
     layers : LayersAudit or None
         The layers of a network; None unless they were asked for.
+    stream : StreamedRows or None
+        Figures of all rows of a stream; None unless all else rests on a sample of them.
     """
 
     n: int
@@ -77,6 +80,7 @@ class RoutingAudit:
     routing: Mapping[str, NDArray[Any]] = field(repr=False)
     experts: ExpertsAudit | None = field(default=None, repr=False)
     layers: LayersAudit | None = field(default=None, repr=False)
+    stream: StreamedRows | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.summary()
@@ -115,8 +119,8 @@ class RoutingAudit:
         -------
         audit : dict
             Keys `n`, `n_evaluated`, `n_classes`, `accuracy`, `mean_confidence`, `scorecard`,
-            `features`, `probes`, `experts`, `layers`, `recommendation`, `checks`, `settings`,
-            `provenance`.
+            `features`, `probes`, `experts`, `layers`, `stream`, `recommendation`, `checks`,
+            `settings`, `provenance`.
         """
         return plain(
             {
@@ -130,6 +134,7 @@ class RoutingAudit:
                 "probes": [] if self.probes is None else [asdict(s) for s in self.probes.scores],
                 "experts": None if self.experts is None else self.experts.to_dict(),
                 "layers": None if self.layers is None else self.layers.to_dict(),
+                "stream": None if self.stream is None else self.stream.to_dict(),
                 "recommendation": asdict(self.recommendation),
                 "checks": self.checks,
                 "settings": self.settings,

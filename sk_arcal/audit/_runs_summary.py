@@ -30,7 +30,14 @@ def summarise_runs(audit: RunsAudit) -> str:
 
 def _headline(audit: RunsAudit) -> str:
     names = ", ".join(audit.runs)
-    return wrap(f"{len(audit.runs)} runs ({names}) on the same {audit.n_items:,} items.")
+    sentence = f"{len(audit.runs)} runs ({names}) on the same {audit.n_items:,} items."
+    stream = next(iter(audit.runs.values())).stream
+    if stream is not None:
+        sentence += (
+            f" They are the same uniform sample of {stream.n_sampled:,} of {stream.n_used:,} rows "
+            "in each; figures of all rows stand in the audit of each run."
+        )
+    return wrap(sentence)
 
 
 def _verdict(feature: RunsFeatureAudit, width: int, min_runs: int) -> list[str]:

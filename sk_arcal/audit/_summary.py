@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def summarise(audit: RoutingAudit) -> str:
     """Return the whole summary, at most 100 characters a line."""
     blocks = [_headline(audit)]
+    if audit.stream is not None:
+        blocks.append("\n".join(["All rows", *map(bullet, audit.stream.sentences())]))
     if audit.features:
         blocks.append(_verdicts(audit))
     blocks.append(_scorecard(audit))

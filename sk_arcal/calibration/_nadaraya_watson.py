@@ -5,22 +5,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_arcal._columns import Selector
-from sk_arcal._numeric import top_probability
 from sk_arcal._smoothing import ALGORITHMS
 from sk_arcal._validation import FloatArray, check_integer, check_number, check_option
 from sk_arcal.calibration._axes import ROUTING_AXES
-from sk_arcal.calibration._base import BaseCalibrator
+from sk_arcal.calibration._kernel._anchor import anchor_temperature, event, top_confidence
 from sk_arcal.calibration._kernel._bandwidth import check_bandwidth, select_setting
 from sk_arcal.calibration._kernel._bandwidth_search import SHRINKAGES
 from sk_arcal.calibration._kernel._fitted_kernel import FittedKernel, count_on_fit
 from sk_arcal.calibration._kernel._kernel_axes import CONFIDENCE_AXES, KernelAxes
 from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._kernel_stream import StreamedKernel
 from sk_arcal.calibration._lift import LIFTS, lift_top_label
-from sk_arcal.calibration._tempering import fit_temperature, warn_at_bound
 
 _WORDS = {
     "anchor": ("temperature", "identity", "none"),
@@ -31,7 +29,7 @@ _WORDS = {
 }
 
 
-class NWConditionalCalibrator(BaseCalibrator):
+class NWConditionalCalibrator(StreamedKernel):
     r"""Correct the confidence by what happened at similar confidence and routing.
 
     Nadaraya-Watson regression on (confidence, routing columns), with any number of routing
@@ -119,6 +117,10 @@ class NWConditionalCalibrator(BaseCalibrator):
     n_clipped_ : int
         Rows of `fit` with a calibrated confidence below 1/K, out of reach for
         ``lift="temperature"``.
+    n_samples_seen_ : int
+        Rows of positive weight that `partial_fit` has seen; only there after it.
+    n_outside_ : int
+        Those of them that lie beyond the grid of the first block and carry no weight; as above.
     classes_ : ndarray of shape (n_classes,)
         Class labels, sorted.
     column_roles_ : ColumnRoles
@@ -158,9 +160,10 @@ class NWConditionalCalibrator(BaseCalibrator):
     min_mass=0.0``. It has a bias near confidence 1 and no way to ignore a useless column.
 
     Through a grid, time and memory of `fit` and of a prediction grow linearly with the rows, and
-    the model keeps the grid instead of the rows. Probabilities differ from exact sums by less than
-    1e-4 (see :ref:`speed`). Exact sums take time that grows with the product of the rows of `fit`
-    and of the rows predicted.
+    the model keeps the grid instead of the rows; `partial_fit` sums rows up on it block by block
+    (see :ref:`scaling`). Probabilities differ from exact sums by less than 1e-4 (see
+    :ref:`speed`). Exact sums take time that grows with the product of the rows of `fit` and of
+    the rows predicted.
 
     References
     ----------
@@ -227,22 +230,31 @@ class NWConditionalCalibrator(BaseCalibrator):
     def _fit(
         self, logits: FloatArray, routing: FloatArray, y: FloatArray, sample_weight: FloatArray
     ) -> None:
+        axes, problem = self._learn_setting(logits, routing, y, sample_weight)
+        setting = self.bandwidth_, self.shrinkage_
+        self._forget_stream()
+        self._kernel = FittedKernel.of(axes, problem, *setting)
+        self.n_fallback_, self.n_clipped_ = count_on_fit(problem, *setting, logits[0].size)
+
+    def _learn_setting(
+        self, logits: FloatArray, routing: FloatArray, y: FloatArray, sample_weight: FloatArray
+    ) -> tuple[KernelAxes, LeaveOneOut]:
         self._check_options()
         bandwidth = check_bandwidth(self.bandwidth, 1 + routing.shape[1])
         self.temperature_ = 1.0
         if self.anchor == "temperature":
-            self.temperature_ = _anchor_temperature(logits, y, sample_weight)
-        event = y if logits.ndim == 1 else (logits.argmax(axis=1) == y).astype(np.float64)
-        confidence = _top(logits / self.temperature_)
+            self.temperature_ = anchor_temperature(logits, y, sample_weight)
+        happened = event(logits, y)
+        confidence = top_confidence(logits / self.temperature_)
         anchor = confidence
         if self.anchor == "none":
-            anchor = np.full(len(event), np.average(event, weights=sample_weight))
+            anchor = np.full(len(happened), np.average(happened, weights=sample_weight))
         axes = KernelAxes(self.confidence_axis, self.routing_axis)
         axes.fit(confidence, routing, sample_weight)
         problem = LeaveOneOut(
             axes=axes.positions(confidence, routing),
             anchor=anchor,
-            y=event,
+            y=happened,
             sample_weight=sample_weight,
             min_mass=float(self.min_mass),
             anchored=self.anchor != "none",
@@ -251,7 +263,7 @@ class NWConditionalCalibrator(BaseCalibrator):
         )
         chosen = select_setting(
             problem,
-            self._alternatives(_top(logits), anchor),
+            self._alternatives(top_confidence(logits), anchor),
             bandwidth,
             scale=self.bandwidth_scale,
             n_standard_errors=self.n_standard_errors,
@@ -260,9 +272,7 @@ class NWConditionalCalibrator(BaseCalibrator):
         )
         self.selected_, self.search_ = chosen.word, chosen.table
         self.bandwidth_, self.shrinkage_ = chosen.bandwidth, chosen.shrinkage
-        setting = chosen.bandwidth, chosen.shrinkage
-        self._kernel = FittedKernel.of(axes, problem, *setting)
-        self.n_fallback_, self.n_clipped_ = count_on_fit(problem, *setting, logits[0].size)
+        return axes, problem
 
     def _check_options(self) -> None:
         for name, words in _WORDS.items():
@@ -289,7 +299,7 @@ class NWConditionalCalibrator(BaseCalibrator):
         tempered = logits / self.temperature_
         if self.selected_ == "temperature":
             return tempered
-        probability, is_anchor = self._kernel.estimate(_top(tempered), routing)
+        probability, is_anchor = self._kernel.estimate(top_confidence(tempered), routing)
         if logits.ndim == 1:
             corrected = np.log(probability) - np.log1p(-probability)
             return np.where(is_anchor, tempered, corrected)
@@ -297,7 +307,7 @@ class NWConditionalCalibrator(BaseCalibrator):
         return np.where(is_anchor[:, None], tempered, lifted)
 
     def kernel_mass(self, X: ArrayLike) -> FloatArray:
-        """Return how many rows of `fit` a prediction rests on.
+        """Return how many rows of `fit`, or of a stream, a prediction rests on.
 
         Parameters
         ----------
@@ -320,16 +330,4 @@ class NWConditionalCalibrator(BaseCalibrator):
         check_is_fitted(self)
         values: Any = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         logits, routing = self._split(values)
-        return self._kernel.mass(_top(logits / self.temperature_), routing)
-
-
-def _anchor_temperature(logits: FloatArray, y: FloatArray, sample_weight: FloatArray) -> float:
-    fit = fit_temperature(logits, y, sample_weight)
-    warn_at_bound(fit, stacklevel=5)
-    # Perfect separation: 0 and 1 as anchors would leave nothing to smooth.
-    return 1.0 if fit.bound == "lower" else fit.temperature
-
-
-def _top(logits: FloatArray) -> FloatArray:
-    """Confidence the event has: of the event itself, or of the most probable class."""
-    return expit(logits) if logits.ndim == 1 else top_probability(logits)
+        return self._kernel.mass(top_confidence(logits / self.temperature_), routing)

@@ -5,19 +5,16 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from sk_arcal._validation import check_option
-from sk_arcal.calibration._base import BaseCalibrator
-from sk_arcal.calibration._classes import align_classes, read_classes
-from sk_arcal.calibration._scale import KINDS
+from sk_arcal.calibration._streamed import StreamedCalibrator
 from sk_arcal.calibration._temper_passes import Rows
 from sk_arcal.calibration._temperature_sums import TemperatureSums
 from sk_arcal.calibration._tempering import check_temperature_bounds, warn_at_bound
 from sk_arcal.calibration._warning import CalibrationWarning
 
 
-class StreamedTemperature(BaseCalibrator):
+class StreamedTemperature(StreamedCalibrator):
     """What makes one temperature learn from a stream; the subclass has `bounds`."""
 
     bounds: Any
@@ -86,18 +83,9 @@ class StreamedTemperature(BaseCalibrator):
         """
         is_first = not hasattr(self, "_stream")
         bounds = check_temperature_bounds(self.bounds)
-        check_option("confidence_kind", self.confidence_kind, KINDS)
-        known = self._all_classes(classes) if is_first else None
-        values, labels, weight = self._validated_block(X, y, sample_weight, reset=is_first)
-        if known is not None:
-            self._set_roles(X, values, known)
-            named = self.column_roles_.named_classes
-            stated = read_classes(self.classes)
-            _, self.classes_, self._order = align_classes(known, stated, named, self._n_scores())
-            self._set_scale(values)
-        codes = align_classes(labels, self.classes_, None, self._n_scores())[0]
+        logits, _, codes, weight = self._read_block(X, y, sample_weight, classes, is_first=is_first)
         # In doubles, whatever the size of a block: blocks cut differently give the same sums.
-        rows = Rows.of(self._split(values)[0], codes, weight, may_be_single=False)
+        rows = Rows.of(logits, codes, weight, may_be_single=False)
         empty = TemperatureSums.around(rows, bounds) if is_first else self._stream
         self._stream = empty.plus_rows(rows)
         self._read_stream(bounds)
@@ -174,24 +162,6 @@ class StreamedTemperature(BaseCalibrator):
         self._stream = mine.plus(theirs)
         self._read_stream(check_temperature_bounds(self.bounds))
         return self
-
-    def _checked_stream(self) -> TemperatureSums:
-        if not hasattr(self, "_stream"):
-            raise ValueError(
-                f"This {type(self).__name__} has seen no stream; call `partial_fit` first."
-            )
-        return self._stream
-
-    def _all_classes(self, argument: ArrayLike | None) -> NDArray[Any]:
-        """Return all labels a stream may hold."""
-        listed = read_classes(self.classes if argument is None else argument)
-        if listed is not None:
-            return np.unique(listed)
-        if hasattr(self, "classes_"):
-            return self.classes_
-        raise ValueError(
-            "The first call of `partial_fit` needs all labels that may come: `classes=[...]`."
-        )
 
     def _forget_stream(self) -> None:
         for name in ("_stream", "n_samples_seen_"):

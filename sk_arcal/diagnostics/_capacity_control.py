@@ -294,7 +294,8 @@ def _fit_and_predict(
         random_state=seed,
         **_SCHEDULE,
     ).fit(table[fold[0]], event[fold[0]])
-    return network.predict_proba(table[fold[1]])[:, 1], network.n_parameters_
+    probability = network.predict_proba(table[fold[1]])[:, 1].astype(np.float64, copy=False)
+    return probability, network.n_parameters_
 
 
 def _logistic(

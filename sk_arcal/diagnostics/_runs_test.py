@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from sk_arcal._validation import as_generator, check_integer, check_number
+from sk_arcal._validation import FloatArray, as_generator, check_integer, check_number
 from sk_arcal.diagnostics._conditional._runs_answer import pool_runs
 from sk_arcal.diagnostics._conditional._runs_input import Runs, read_runs
 from sk_arcal.diagnostics._conditional._runs_summary import summarise_runs
@@ -149,7 +149,16 @@ def conditional_calibration_runs(
     pool_rng, *run_rngs = as_generator(random_state).spawn(1 + len(runs.names))
     options: dict[str, Any] = {"delta": delta, "alpha": alpha, "n_resamples": n_resamples}
     tests = Parallel(n_jobs=n_jobs)(
-        delayed(_test_run)(runs, s, rng, options) for s, rng in enumerate(run_rngs)
+        delayed(_test_run)(
+            runs.events[s],
+            runs.confidence[s],
+            runs.columns[s],
+            runs.kinds,
+            runs.items if runs.grouped else None,
+            rng,
+            options,
+        )
+        for s, rng in enumerate(run_rngs)
     )
     pooled = pool_runs(runs, alpha, n_resamples, pool_rng, n_jobs)
     return ConditionalCalibrationRuns(
@@ -174,14 +183,21 @@ def _checked_min_runs(min_runs: int | None, n_runs: int) -> int:
 
 
 def _test_run(
-    runs: Runs, s: int, rng: np.random.Generator, options: dict[str, Any]
+    events: FloatArray,
+    confidence: FloatArray,
+    columns: dict[str, Any],
+    kinds: dict[str, str],
+    groups: NDArray[np.intp] | None,
+    rng: np.random.Generator,
+    options: dict[str, Any],
 ) -> ConditionalCalibrationTests:
+    """Test one run; a worker is sent no other."""
     return conditional_calibration_tests(
-        runs.events[s],
-        runs.confidence[s],
-        runs.columns[s],
-        routing_kind=runs.kinds,
-        groups=runs.items if runs.grouped else None,
+        events,
+        confidence,
+        columns,
+        routing_kind=kinds,
+        groups=groups,
         random_state=rng,
         **options,
     )

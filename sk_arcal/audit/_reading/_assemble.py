@@ -52,6 +52,7 @@ def assemble(
     choose: Choose,
     experts: bool = False,
     layers: bool = False,
+    checks: bool = True,
 ) -> dict[str, Any]:
     """Return the fields of a prediction table.
 
@@ -66,6 +67,8 @@ def assemble(
         Gives the remaining columns their roles; told what was read of the model's parts.
     experts, layers : bool, default=False
         Whether columns of experts and gates, or of layers, are read, which must be there then.
+    checks : bool, default=True
+        Whether to look for peculiarities of the data, which takes a while with many rows.
     """
     if not source.n_rows:
         raise ValueError("The table has no rows.")
@@ -95,12 +98,12 @@ def assemble(
         "groups": _groups(rows, roles.group),
         "evaluate": part.evaluate,
     }
-    checks = data_notes(**fields)
+    peculiar = data_notes(**fields) if checks else ()
     mixed, remarks = _mixture_fields(source, roles, mixture, outcome, model)
     deep, more = _layer_fields(rows, roles, depth, model)
     fields |= mixed | deep
     notes = (*source.notes, *part.notes, *model.notes, *outcome.notes)
-    fields["notes"] = (*notes, *_weights(rows, roles.weight), *checks, *remarks, *more)
+    fields["notes"] = (*notes, *_weights(rows, roles.weight), *peculiar, *remarks, *more)
     told = {"outcome": outcome.words, "confidence": model.words, "split": part.words}
     told |= {} if mixture is None else mixture.words
     told |= {} if depth is None else {"layers": depth.words}
@@ -163,7 +166,27 @@ def assemble_by_name(
     layers: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a prediction table whose columns are selected or known by name."""
-    names = list(source.columns)
+    chosen, choose = roles_by_name(
+        list(source.columns),
+        target=target,
+        confidence=confidence,
+        routing=routing,
+        group=group,
+        split=split,
+    )
+    return assemble(source, split=chosen, choose=choose, experts=experts, layers=layers)
+
+
+def roles_by_name(
+    names: list[str],
+    *,
+    target: str | None = None,
+    confidence: str | Sequence[str] | None = None,
+    routing: str | Sequence[str] | None = None,
+    group: str | None = None,
+    split: str | None = None,
+) -> tuple[str | None, Choose]:
+    """Return the column that splits the rows, and what gives the others their roles."""
     others = {target, group, *_each(confidence), *_each(routing)}
     chosen = select_one(split, names, "split") if split else first_known(names, SPLIT)
     if split is None and chosen in others:
@@ -180,7 +203,7 @@ def assemble_by_name(
             parts=parts,
         )
 
-    return assemble(source, split=chosen, choose=choose, experts=experts, layers=layers)
+    return chosen, choose
 
 
 def _each(selectors: str | Sequence[str] | None) -> Sequence[str]:

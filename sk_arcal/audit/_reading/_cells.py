@@ -117,7 +117,11 @@ def as_events(values: NDArray[Any], name: str, locate: Locate) -> FloatArray:
     """Return a column of 0 and 1; booleans and the words true and false pass."""
     if values.ndim != 1:
         raise ValueError(f"`{name}` must hold one value per row; got shape {values.shape}.")
-    events = np.array([_as_event(cell) for cell in values], dtype=np.float64)
+    if is_number_column(values):
+        events = values.astype(np.float64)
+        events[(events != 0) & (events != 1)] = np.nan
+    else:
+        events = np.array([_as_event(cell) for cell in values], dtype=np.float64)
     refuse(
         np.isnan(events),
         values,
@@ -239,11 +243,12 @@ def encode_labels(
         position = {str(code): code for code in range(n_classes)}
     codes_of = np.array([position.get(text, -1) for text in texts], dtype=np.intp)
     labels = codes_of[codes]
-    refuse(labels < 0, values, name, locate, _unknown_label(names, classes is not None))
+    refuse(labels < 0, values, name, locate, unknown_label(names, classes is not None))
     return labels, names
 
 
-def _unknown_label(names: tuple[str, ...], named: bool) -> str:
+def unknown_label(names: tuple[str, ...], named: bool) -> str:
+    """Say which labels were expected."""
     if not named:
         return (
             f"with {len(names)} score columns and no class names, labels must be integers from 0 "

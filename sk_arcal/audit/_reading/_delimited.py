@@ -8,7 +8,7 @@ from sk_arcal._validation import import_optional
 from sk_arcal.audit._reading._cells import counted
 from sk_arcal.audit._reading._source import Source, refuse_duplicates, source_from_frame
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SEPARATOR_NAMES = {",": "a comma", "\t": "a tab", ";": "a semicolon"}
 
 
@@ -24,8 +24,9 @@ def read_delimited(path: Path) -> Source:
         If pandas is not installed.
     """
     pandas = import_optional("pandas", extra="report", caller=f"Reading {path.suffix} files")
-    separator = _SEPARATORS[path.suffix.casefold()]
-    _check_form(path, separator)
+    separator = SEPARATORS[path.suffix.casefold()]
+    for _ in checked_lines(path, separator):
+        pass
     # Nothing stands for "missing": a class may be called NA, and an empty cell among numbers is
     # found, with its line, by whoever reads the numbers.
     frame = pandas.read_csv(
@@ -65,7 +66,8 @@ def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(f"line {reader.line_num} cannot be read: {error}.") from error
 
 
-def _check_form(path: Path, separator: str) -> None:
+def checked_lines(path: Path, separator: str) -> Iterator[int]:
+    """Yield the number of the line of every row; raise at the first that is not like the header."""
     records = _records(path, separator)
     _, header = next(records, (0, []))
     if not header:
@@ -73,14 +75,15 @@ def _check_form(path: Path, separator: str) -> None:
     if len(header) == 1:
         _refuse_other_separator(header[0], separator)
     refuse_duplicates(header)
-    n_rows = 0
+    is_empty = True
     for line, cells in records:
-        n_rows += 1
+        is_empty = False
         if len(cells) != len(header):
             raise ValueError(
                 f"line {line} has {counted(len(cells), 'cell')} where the header has {len(header)}."
             )
-    if not n_rows:
+        yield line
+    if is_empty:
         raise ValueError("the file has a header line but no rows.")
 
 

@@ -1,7 +1,7 @@
 """Read JSON Lines: one object per line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,22 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def read_json_lines(path: Path) -> Source:
     """Read a table with one row per line; a key that a line lacks is a missing cell."""
+    source = table_of(json_objects(path))
+    if not source.n_rows:
+        raise ValueError("the file is empty; one JSON object per line is expected.")
+    return source
+
+
+def table_of(objects: Iterable[tuple[int, dict[str, Any]]], known: Sequence[str] = ()) -> Source:
+    """Return numbered objects as a table that has the `known` columns in any case."""
     numbers: list[int] = []
-    cells: dict[str, list[Any]] = {}
-    for number, record in json_objects(path):
+    cells: dict[str, list[Any]] = {key: [] for key in known}
+    for number, record in objects:
         for key in [key for key in record if key not in cells]:
             cells[key] = [None] * len(numbers)
         numbers.append(number)
         for key, column in cells.items():
             column.append(record.get(key))
-    if not numbers:
-        raise ValueError("the file is empty; one JSON object per line is expected.")
     columns = {key: column_of(values) for key, values in cells.items()}
     return Source(columns, locate=lambda row: f"line {numbers[row]}")
 

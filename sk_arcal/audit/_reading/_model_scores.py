@@ -53,13 +53,23 @@ class ModelScores:
         return 1 if self.logits is None else self.logits.shape[1]
 
 
-def read_scores(source: Source, scores: Scores) -> ModelScores:
-    """Turn the score columns into a confidence and, with several classes, logits."""
+def read_scores(source: Source, scores: Scores, *, zero: float | None = None) -> ModelScores:
+    """Turn the score columns into a confidence and, with several classes, logits.
+
+    Parameters
+    ----------
+    source : Source
+        The columns.
+    scores : Scores
+        Which of them hold scores.
+    zero : float, default=None
+        What a class probability of 0 is read as; None takes it from the rows.
+    """
     values = source[scores.names[0]]
     if len(scores.names) == 1 and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if len(scores.names) > 1 or values.ndim > 1 or _is_list(values):
-        return _several_classes(source, scores)
+        return _several_classes(source, scores, zero)
     return _one_score(values, scores, source)
 
 
@@ -76,7 +86,7 @@ def _one_score(values: NDArray[Any], scores: Scores, source: Source) -> ModelSco
     return ModelScores(as_probabilities(values, name, source.where(name)), words=f"`{name}`")
 
 
-def _several_classes(source: Source, scores: Scores) -> ModelScores:
+def _several_classes(source: Source, scores: Scores, zero: float | None) -> ModelScores:
     matrix = _matrix(source, scores)
     name = _shown_names(scores)
     words = f"of the {matrix.shape[1]} {_ARTICLE[scores.kind]} {name}"
@@ -88,7 +98,7 @@ def _several_classes(source: Source, scores: Scores) -> ModelScores:
             confidence[rows] = top_probability(matrix[rows].astype(np.float64, copy=False))
         return ModelScores(confidence, matrix, matrix.argmax(axis=1), f"largest softmax {words}")
     probability = _normalised(matrix.astype(np.float64, copy=False), name, source)
-    logits, notes = log_probabilities(probability)
+    logits, notes = log_probabilities(probability, zero)
     top = probability.argmax(axis=1)
     return ModelScores(probability.max(axis=1), logits, top, f"largest {words}", notes)
 
@@ -130,12 +140,14 @@ def _normalised(matrix: FloatArray, name: str, source: Source) -> FloatArray:
         ) from error
 
 
-def log_probabilities(probability: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
+def log_probabilities(
+    probability: FloatArray, floor: float | None = None
+) -> tuple[FloatArray, tuple[str, ...]]:
     """Return log-probabilities; a zero is a number below the resolution of the table."""
     zero = probability == 0
     if not zero.any():
         return np.log(probability), ()
-    floor = probability[~zero].min() / 2
+    floor = probability[~zero].min() / 2 if floor is None else floor
     note = (
         f"Class probabilities of exactly 0 ({int(zero.sum())}) get the logit of {floor:.2g}, half "
         "the smallest positive one of the table."

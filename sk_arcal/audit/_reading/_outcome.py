@@ -11,7 +11,7 @@ from sk_arcal.audit._reading._model_scores import ModelScores
 from sk_arcal.audit._reading._roles import Roles
 from sk_arcal.audit._reading._source import Source
 
-_BINARY = {"0", "1"}
+BINARY = {"0", "1"}
 _EVEN = 0.5
 _SINGLE_SCORE_CLASSES = 2
 
@@ -107,7 +107,7 @@ def _equal_labels(
     source: Source, roles: Roles, name: str, predicted: str, confidence: FloatArray
 ) -> Outcome:
     """Compare predicted and true labels."""
-    if _states_correctness(source, name, predicted):
+    if states_correctness(source, name, predicted):
         return Outcome(as_events(source[name], name, source.where(name)), f"`{name}` is 1")
     truth, true_codes = distinct_labels(source[name], name, source.where(name))
     said, said_codes = distinct_labels(source[predicted], predicted, source.where(predicted))
@@ -131,13 +131,13 @@ def _refuse_positive_class(
         )
 
 
-def _states_correctness(source: Source, label: str, predicted: str) -> bool:
+def states_correctness(source: Source, label: str, predicted: str) -> bool:
     """Whether `label` is 0/1 correctness beside predictions of another kind."""
     truth, _ = distinct_labels(source[label], label, source.where(label))
     said, _ = distinct_labels(source[predicted], predicted, source.where(predicted))
     if source[label].dtype.kind == "b" and source[predicted].dtype.kind != "b":
         return True
-    if set(truth) <= _BINARY and not set(said) <= _BINARY:
+    if set(truth) <= BINARY and not set(said) <= BINARY:
         raise ValueError(
             f"`{label}` holds only 0 and 1 while `{predicted}` holds {said[-1]!r}: is it the true "
             f"class or whether `{predicted}` was right? In the second case call it `correct`."
@@ -166,7 +166,7 @@ def _class_event(source: Source, roles: Roles, name: str) -> Outcome:
         return Outcome((codes == 1).astype(np.float64), f"`{name}` is {names[1]}")
     positive = roles.scores.classes[0] if roles.scores.classes else None
     texts, codes = distinct_labels(values, name, locate)
-    if positive is None or (positive not in texts and set(texts) <= _BINARY):
+    if positive is None or (positive not in texts and set(texts) <= BINARY):
         return Outcome(as_events(values, name, locate), f"`{name}` is 1")
     if positive not in texts and len(texts) > 1:
         raise ValueError(

@@ -105,15 +105,15 @@ def read_predictions(
       routing     load
     """
     path = Path(path)
-    with _naming(path):
+    with naming(path):
         source = _read(path, target)
     is_log = source.mapping.get("format", "").startswith("lm-eval")
     if join is not None:
-        with _naming(Path(join)):
+        with naming(Path(join)):
             other = _read(Path(join), None)
-        with _naming(path):
+        with naming(path):
             source = join_columns(source, other, Path(join).name)
-    with _naming(path):
+    with naming(path):
         fields = assemble_by_name(
             source,
             target=None if is_log else target,
@@ -124,11 +124,11 @@ def read_predictions(
             experts=experts,
             layers=layers,
         )
-    return PredictionTable(**fields, source=path.name, digest=_digest(path))
+    return PredictionTable(**fields, source=path.name, digest=file_digest(path))
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Put the name of the file before every error about its content."""
     try:
         yield
@@ -171,7 +171,7 @@ def _read_columnar(path: Path) -> Source:
     return source_from_frame(read(path))
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -43,8 +43,7 @@ def apply_split(source: Source, name: str | None) -> Split:
     if name is None:
         return Split(source)
     texts, codes = distinct_labels(source[name], name, source.where(name))
-    fits = np.array([text.casefold() in _FIT for text in texts])[codes]
-    evaluated = np.array([text.casefold() in _EVALUATE for text in texts])[codes]
+    fits, evaluated = (part[codes] for part in parts_of(texts))
     kept = np.flatnonzero(fits | evaluated)
     if not kept.size:
         listed = ", ".join(texts[:10])
@@ -60,6 +59,12 @@ def apply_split(source: Source, name: str | None) -> Split:
     fitting, evaluating = counted(int(fits.sum()), "row"), int(evaluated.sum())
     words = f"`{name}`: {fitting} to fit the calibrator, {evaluating} to evaluate"
     return Split(used, evaluated[kept], words, notes)
+
+
+def parts_of(texts: list[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which values of the column mean "fit" and which "evaluate"."""
+    words = [text.casefold() for text in texts]
+    return np.isin(words, list(_FIT)), np.isin(words, list(_EVALUATE))
 
 
 def _left_out(

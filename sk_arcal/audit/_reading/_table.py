@@ -14,6 +14,7 @@ from sk_arcal.audit._reading._assemble import assemble_by_name
 from sk_arcal.audit._reading._cells import counted
 from sk_arcal.audit._reading._part_columns import columns_of_experts, columns_of_layers
 from sk_arcal.audit._reading._source import class_names, routing_columns, source_from_frame
+from sk_arcal.audit._stream_records import StreamedRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,8 @@ class PredictionTable:
         Name of the file, without its folder.
     digest : str or None
         SHA-256 of the file.
+    stream : StreamedRows or None
+        Figures of all rows where these are a sample of them; see :class:`StreamedTables`.
 
     See Also
     --------
@@ -104,6 +107,7 @@ class PredictionTable:
     notes: tuple[str, ...] = ()
     source: str | None = None
     digest: str | None = None
+    stream: StreamedRows | None = None
 
     @classmethod
     def from_arrays(
@@ -291,6 +295,8 @@ class PredictionTable:
         """
         width = max((len(role) for role in self.mapping), default=0)
         lines = [f"{self.source or 'table'}: {counted(self.n_samples, 'row')}"]
+        if self.stream is not None:
+            lines[0] += f", a uniform sample of {self.stream.n_used}"
         lines += [f"  {role:<{width}}  {words}" for role, words in self.mapping.items()]
         lines += [f"  note: {note}" for note in self.notes if notes]
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 """A kernel estimate that has been fitted, and how it predicts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from sk_arcal._smoothing import (
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._kernel._kernel_axes import KernelAxes
 from sk_arcal.calibration._kernel._leave_one_out import LeaveOneOut
+from sk_arcal.calibration._kernel._node_sums import TotalTable
 from sk_arcal.calibration._kernel._residual_kernel import corrected_probability, too_thin
-from sk_arcal.calibration._saving._plain_state import register_helper
+from sk_arcal.calibration._saving._plain_state import register_helper, to_plain
 
 for _part in (FineGrid, Grid, GridAxis, KernelTable):
     register_helper(_part)
@@ -40,9 +42,9 @@ class FittedKernel:
         Infinite where an axis is off.
     shrinkage : float
         Pseudo-counts.
-    table : KernelTable or None
+    table : KernelTable, TotalTable or None
         Sums at the nodes of a grid.
-    confidence_table : KernelTable or None
+    confidence_table : KernelTable, TotalTable or None
         The same of a kernel on the confidence only, for rows without neighbours.
     """
 
@@ -50,8 +52,8 @@ class FittedKernel:
     rows: LeaveOneOut
     bandwidth: FloatArray
     shrinkage: float
-    table: KernelTable | None = None
-    confidence_table: KernelTable | None = None
+    table: KernelTable | TotalTable | None = None
+    confidence_table: KernelTable | TotalTable | None = None
 
     @classmethod
     def of(
@@ -62,11 +64,28 @@ class FittedKernel:
         if not takes_grid(rows.algorithm, rows.axes, bandwidth, margin):
             return cls(axes, rows, bandwidth, shrinkage)
         confidence_table = None
-        if not rows.anchored and np.isfinite(bandwidth[0]):
-            confidence_table = _table(rows, _confidence_only(bandwidth), margin)
-        one_row = rows.subset(np.zeros(1, dtype=np.intp))
+        if not rows.anchored:
+            confidence_table = _table(rows, confidence_only(bandwidth), margin)
         table = _table(rows, bandwidth, margin)
-        return cls(axes, one_row, bandwidth, shrinkage, table, confidence_table)
+        return replace(
+            cls.without_rows(axes, rows, bandwidth, shrinkage),
+            table=table,
+            confidence_table=confidence_table,
+        )
+
+    @classmethod
+    def without_rows(
+        cls, axes: KernelAxes, rows: LeaveOneOut, bandwidth: FloatArray, shrinkage: float
+    ) -> "FittedKernel":
+        """Keep the settings; the tables are still to come."""
+        return cls(axes, rows.subset(np.zeros(1, dtype=np.intp)), bandwidth, shrinkage)
+
+    def is_like(self, other: "FittedKernel") -> bool:
+        """Tell whether all but the tables agree, so that sums over rows may be added."""
+        mine, others = (
+            to_plain(replace(kernel, table=None, confidence_table=None)) for kernel in (self, other)
+        )
+        return _agree(mine, others)
 
     def mass(self, confidence: FloatArray, routing: FloatArray) -> FloatArray:
         """Return the kernel mass of new rows."""
@@ -84,7 +103,7 @@ class FittedKernel:
         rate = np.full(len(confidence), self.rows.anchor[0])
         probability = self._corrected(rate, sums, mass)
         if thin.any():
-            sums, mass = self._sums(positions[thin], _confidence_only(self.bandwidth))
+            sums, mass = self._sums(positions[thin], confidence_only(self.bandwidth))
             probability[thin] = self._corrected(rate[thin], sums, mass)
         return probability, np.zeros(len(thin), dtype=bool)
 
@@ -134,10 +153,26 @@ def count_on_fit(
     return n_fallback, int(np.count_nonzero(below)) if n_classes > 2 else 0
 
 
-def _table(rows: LeaveOneOut, bandwidth: FloatArray, margin: FloatArray) -> KernelTable:
+def _table(
+    rows: LeaveOneOut, bandwidth: FloatArray, margin: FloatArray
+) -> KernelTable | TotalTable:
     residual = (rows.y - rows.anchor)[:, None]
+    if np.isinf(bandwidth).all():
+        weight = rows.sample_weight
+        return TotalTable(np.append(weight @ residual, weight.sum()))
     return KernelTable.of(rows.axes, bandwidth, residual, rows.sample_weight, margin)
 
 
-def _confidence_only(bandwidth: FloatArray) -> FloatArray:
+def confidence_only(bandwidth: FloatArray) -> FloatArray:
+    """Return the bandwidths with all routing axes off."""
     return np.where(np.arange(len(bandwidth)) == 0, bandwidth, np.inf)
+
+
+def _agree(first: Any, second: Any) -> bool:
+    """Tell whether two pieces of plain state are the same."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        same_names = first.keys() == second.keys()
+        return same_names and all(_agree(first[name], second[name]) for name in first)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(map(_agree, first, second))
+    return np.array_equal(first, second)
