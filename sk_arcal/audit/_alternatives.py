@@ -26,8 +26,9 @@ RAW, TEMPERATURE = "raw", "temperature"
 CONFIDENCE_KERNEL, ROUTING_KERNEL = "confidence kernel", "routing kernel"
 SHUFFLED_KERNEL = "shuffled routing"
 
-# A kernel predicts from all rows it was fitted on, so its cost grows with their number.
-_MAX_KERNEL_ROWS = 20_000
+# A kernel on several columns may have to be summed term by term, so that its cost grows with the
+# product of the rows fitted and predicted.
+_MOST_ROWS_OF_MANY_COLUMNS = 20_000
 _SMALLEST = 1e-12
 
 IndexArray = NDArray[np.intp]
@@ -185,6 +186,8 @@ def _fit_predict(estimator: Any, X: FloatArray, y: IndexArray, fold: Fold, seed:
     estimator = clone(estimator)
     if isinstance(estimator, NWConditionalCalibrator):
         estimator.set_params(random_state=seed)
-        if len(fit) > _MAX_KERNEL_ROWS:
-            fit = np.random.default_rng(seed).choice(fit, _MAX_KERNEL_ROWS, replace=False)
+        uses_routing = estimator.routing_columns is None
+        n_routing = uses_routing * (X.shape[1] - len(estimator.confidence_columns))
+        if n_routing > 1 and len(fit) > _MOST_ROWS_OF_MANY_COLUMNS:
+            fit = np.random.default_rng(seed).choice(fit, _MOST_ROWS_OF_MANY_COLUMNS, replace=False)
     return estimator.fit(X[fit], y[fit]).predict_proba(X[test])

@@ -76,8 +76,8 @@ class PersistentCalibrator(PlainState):
         Notes
         -----
         Floats are written so that they read back as the same double, and predictions after a
-        round trip through ``json.dumps`` are the same to the last bit. The kernel calibrator
-        keeps its calibration rows, and so does its file.
+        round trip through ``json.dumps`` are the same to the last bit. A kernel that sums term
+        by term keeps its calibration rows, and so does its file; others keep a grid.
 
         Examples
         --------
