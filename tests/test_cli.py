@@ -463,7 +463,7 @@ def test_large_files_are_streamed_unless_told_otherwise(
     path = tmp_path / f"table{suffix}"
     path.write_text(GOOD * 10)
     seen = []
-    monkeypatch.setattr("sk_arcal.audit._stream_reading._LARGE", limit)
+    monkeypatch.setattr("sk_arcal.audit._streaming._reading._LARGE", limit)
     for name in ("read_stream", "read_predictions"):
         monkeypatch.setattr(
             f"sk_arcal.audit._command_files.{name}", lambda *_, name=name, **__: seen.append(name)

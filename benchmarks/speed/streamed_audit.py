@@ -29,16 +29,16 @@ _LIMIT = 2000.0
 _AUDIT = """
 import sys, time
 start = time.perf_counter()
-from sk_arcal.audit import _stream_reading
+from sk_arcal.audit._streaming import _reading
 from sk_arcal.cli import main
-read_stream = _stream_reading.read_stream
+read_stream = _reading.read_stream
 def timed(*args, **options):
     global reading
     began = time.perf_counter()
     table = read_stream(*args, **options)
     reading = time.perf_counter() - began
     return table
-_stream_reading.read_stream = timed
+_reading.read_stream = timed
 code = main(sys.argv[1:])
 spent = time.perf_counter() - start
 with open("/proc/self/status", encoding="utf-8") as lines:

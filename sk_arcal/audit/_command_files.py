@@ -5,7 +5,7 @@ from typing import Any
 
 from sk_arcal.audit._progress_bar import Progress
 from sk_arcal.audit._reading import PredictionTable, read_predictions
-from sk_arcal.audit._stream_reading import is_large, read_stream
+from sk_arcal.audit._streaming._reading import is_large, read_stream
 
 
 def read_files(

@@ -5,7 +5,7 @@ from typing import Any
 
 from sk_arcal.audit._audit import routing_audit
 from sk_arcal.audit._results import RoutingAudit
-from sk_arcal.audit._stream_reading import read_stream
+from sk_arcal.audit._streaming._reading import read_stream
 
 
 def stream_audit(

@@ -12,9 +12,9 @@ from sk_arcal.audit._reading import PredictionTable
 from sk_arcal.audit._reading._chunk_rules import ChunkRules
 from sk_arcal.audit._reading._chunks import rows_from
 from sk_arcal.audit._reading._source import Source, source_from_frame
-from sk_arcal.audit._stream_part import PartSums
-from sk_arcal.audit._stream_sample import RowSample
-from sk_arcal.audit._stream_table import sampled_table
+from sk_arcal.audit._streaming._part import PartSums
+from sk_arcal.audit._streaming._sample import RowSample
+from sk_arcal.audit._streaming._table import sampled_table
 
 _FIT, _EVALUATE = 0, 1
 

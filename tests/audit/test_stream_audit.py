@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sk_arcal.audit import audit_runs, read_predictions, routing_audit, stream_audit
-from sk_arcal.audit._stream_reading import read_stream
+from sk_arcal.audit._streaming._reading import read_stream
 
 FAST = {"n_resamples": 19, "n_shuffles": 1, "cv": 2, "random_state": 0}
 N = 1200
@@ -173,7 +173,7 @@ def test_sources_of_another_kind_are_refused(tmp_path):
 def test_chunks_of_many_columns_have_fewer_rows(table, tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
     table.to_csv(path, index=False)
-    monkeypatch.setattr("sk_arcal.audit._stream_reading._MOST_CELLS", 300)
+    monkeypatch.setattr("sk_arcal.audit._streaming._reading._MOST_CELLS", 300)
     seen = []
     read(path, chunk_rows=1000, progress=lambda *step: seen.append(step[2]))
     assert seen[:2] == ["100 rows read", "200 rows read"]

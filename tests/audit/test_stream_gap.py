@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sk_arcal.audit._reading._rows import Coded
-from sk_arcal.audit._stream_cells import (
+from sk_arcal.audit._streaming._cells import (
     MOST_LEVELS,
     ConfidenceCells,
     LevelCells,
@@ -12,7 +12,7 @@ from sk_arcal.audit._stream_cells import (
     confidence_edges,
     quantile_edges,
 )
-from sk_arcal.audit._stream_gap import Bins, streamed_gap, thirds
+from sk_arcal.audit._streaming._gap import Bins, streamed_gap, thirds
 from sk_arcal.datasets import make_routing_data
 from sk_arcal.diagnostics import conditional_calibration_test
 

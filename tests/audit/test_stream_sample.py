@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sk_arcal.audit._reading._rows import UnderstoodRows
-from sk_arcal.audit._stream_sample import RowSample
+from sk_arcal.audit._streaming._sample import RowSample
 
 
 def rows_at(place):

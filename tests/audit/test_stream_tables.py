@@ -16,7 +16,7 @@ from sk_arcal.metrics import (
 )
 
 N = 3000
-RESAMPLES = "sk_arcal.audit._stream_table._RESAMPLES"
+RESAMPLES = "sk_arcal.audit._streaming._table._RESAMPLES"
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 
 from sk_arcal import TemperatureScaler
 from sk_arcal.audit._reading._rows import UnderstoodRows
-from sk_arcal.audit._stream_temperature import StreamedHeat
+from sk_arcal.audit._streaming._temperature import StreamedHeat
 
 
 def events(n, seed=0, *, digits=None, heat=1.6):

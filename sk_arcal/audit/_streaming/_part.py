@@ -3,7 +3,8 @@
 from typing import Self
 
 from sk_arcal.audit._reading._rows import Coded, UnderstoodRows
-from sk_arcal.audit._stream_cells import (
+from sk_arcal.audit._stream_records import StreamedGap
+from sk_arcal.audit._streaming._cells import (
     ROUTING_CELLS,
     ConfidenceCells,
     LevelCells,
@@ -11,9 +12,8 @@ from sk_arcal.audit._stream_cells import (
     confidence_edges,
     quantile_edges,
 )
-from sk_arcal.audit._stream_gap import streamed_gap
-from sk_arcal.audit._stream_records import StreamedGap
-from sk_arcal.audit._stream_temperature import StreamedHeat
+from sk_arcal.audit._streaming._gap import streamed_gap
+from sk_arcal.audit._streaming._temperature import StreamedHeat
 from sk_arcal.metrics import CalibrationHistogram
 
 

@@ -10,8 +10,8 @@ from sk_arcal.audit._reading._chunk_rules import ChunkRules
 from sk_arcal.audit._reading._data_checks import data_notes
 from sk_arcal.audit._reading._rows import UnderstoodRows
 from sk_arcal.audit._reading._selectors import listing
-from sk_arcal.audit._stream_part import PartSums
 from sk_arcal.audit._stream_records import StreamedRows
+from sk_arcal.audit._streaming._part import PartSums
 
 _RESAMPLES = 200
 

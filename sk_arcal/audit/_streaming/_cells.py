@@ -3,7 +3,7 @@
 Confidence is cut at quantiles of the first rows and at multiples of 1/64, a numeric feature at
 quantiles, a feature of texts into its levels. Beside the counts stands the sum of what a
 confidence exceeds the lower edge of its cell by, so that a straight line in the confidence can be
-taken out later (:mod:`sk_arcal.audit._stream_gap`). Where a cell holds one number only, its
+taken out later (:mod:`sk_arcal.audit._streaming._gap`). Where a cell holds one number only, its
 lowest and highest number say so.
 """
 

@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from sk_arcal._validation import FloatArray
-from sk_arcal.audit._stream_cells import (
+from sk_arcal.audit._stream_records import StreamedGap
+from sk_arcal.audit._streaming._cells import (
     ConfidenceCells,
     FeatureCells,
     LevelCells,
     NumericCells,
 )
-from sk_arcal.audit._stream_records import StreamedGap
 
 TERTILES = "top minus bottom tertile of routing"
 _ROWS_PER_BIN, _FEWEST_BINS = 300, 5
