@@ -135,7 +135,7 @@ def _probmetrics_smooth(module: Any, y_true: Any, y_prob: Any) -> Callable[[], f
     logits = torch.log(torch.from_numpy(np.stack([1 - y_prob, y_prob], axis=1)))
     metric = module.Metrics.from_names(["smece"])
     return lambda: float(
-        metric.compute_all_from_labels_logits(y_labels=label, y_logits=logits)["smece"]
+        metric.compute_all_from_labels_logits(label, logits)["smece"]
     )
 
 

@@ -7,19 +7,20 @@ table is spread over fine nodes, between which it is read linearly.
 """
 
 from dataclasses import dataclass
-from itertools import product
+from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sk_arcal._smoothing._grid import Grid, GridAxis, apply_along
 from sk_arcal._validation import FloatArray
 
 # Cells, and nodes to read, to a step; by the number of axes.
-_CELLS = {1: 32, 2: 8}
+_CELLS = {1: 128, 2: 8}
 _NODES = {1: 16, 2: 4}
 # From so many rows on, counting them in cells is worth the work on the cells.
-_FEWEST_ROWS = {1: 200_000, 2: 500_000}
+_FEWEST_ROWS = {1: 20_000, 2: 500_000}
 _BLOCK_ROWS = 1 << 15
 
 
@@ -74,24 +75,42 @@ class FineGrid:
         return found
 
     def _read_block(self, table: FloatArray, positions: FloatArray) -> FloatArray:
-        fineness, left, share = _NODES[len(self.coarse.axes)], [], []
-        is_inside = np.ones(len(positions), dtype=bool)
-        for axis, column in zip(self.coarse.axes, positions.T, strict=True):
-            scaled = (column - axis.low) * (fineness / axis.step)
-            is_inside &= (scaled >= 0) & (scaled < (axis.n_nodes - 1) * fineness)
-            scaled = np.where(is_inside, scaled, 0.0)
-            left.append(scaled.astype(np.intp))
-            share.append(scaled - left[-1])
-        found = np.zeros((len(table), len(positions)))
-        for corner in product((0, 1), repeat=len(left)):
-            code = np.zeros(len(positions), dtype=np.intp)
-            weight = is_inside.astype(np.float64)
-            for n_nodes, side, node, u in zip(table.shape[1:], corner, left, share, strict=True):
-                code = code * n_nodes + (node + side)
-                weight *= u if side else 1 - u
-            for k, column in enumerate(table):
-                found[k] += weight * column.reshape(-1)[code]
+        fineness, shares, outside = _NODES[len(self.coarse.axes)], [], None
+        first = np.zeros(len(positions), dtype=np.intp)
+        for axis, n_nodes, column in zip(
+            self.coarse.axes, table.shape[1:], positions.T, strict=True
+        ):
+            steps = (column - axis.low) * (fineness / axis.step)
+            # Also false for NaN.
+            if not (steps.min() >= 0 and steps.max() < n_nodes - 1):
+                is_inside = (steps >= 0) & (steps < n_nodes - 1)
+                steps = np.where(is_inside, steps, 0.0)
+                outside = ~is_inside if outside is None else outside | ~is_inside
+            left = steps.astype(np.intp)
+            steps -= left
+            shares.append(steps)
+            first *= n_nodes
+            first += left
+        columns = table.reshape(len(table), -1)
+        found = np.stack([_between(column, first, shares, table.shape[1:]) for column in columns])
+        if outside is not None:
+            found[:, outside] = 0.0
         return found.T
+
+
+def _between(
+    nodes: FloatArray, first: NDArray[np.intp], shares: list[FloatArray], shape: tuple[int, ...]
+) -> FloatArray:
+    """Interpolate between a node and the next one on each axis, the last axis first."""
+    if not shares:
+        return nodes.take(first)
+    stride = prod(shape[1:])
+    near = _between(nodes, first, shares[1:], shape[1:])
+    far = _between(nodes[stride:], first, shares[1:], shape[1:])
+    far -= near
+    far *= shares[0]
+    far += near
+    return far
 
 
 def _splines(axis: GridAxis, steps: FloatArray) -> csr_array:

@@ -92,8 +92,10 @@ def alternatives(
     found = [design.raw(folds)]
     for name, estimator, features in design.candidates():
         seeds = rng.integers(2**31, size=len(folds))
+        uses_many = name in {ROUTING_KERNEL, SHUFFLED_KERNEL} and routing.shape[1] > 1
+        most_rows = _MOST_ROWS_OF_MANY_COLUMNS if uses_many else None
         predicted = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_fit_predict)(estimator, features, design.y, fold, int(seed))
+            delayed(_fit_predict)(estimator, features, design.y, fold, int(seed), most_rows)
             for fold, seed in zip(folds, seeds, strict=True)
         )
         found.append(design.collect(name, folds, predicted))
@@ -181,13 +183,13 @@ def _folds(table: PredictionTable, cv: int, rng: np.random.Generator) -> list[Fo
     return list(KFold(min(cv, len(rows)), shuffle=True, random_state=seed).split(rows))
 
 
-def _fit_predict(estimator: Any, X: FloatArray, y: IndexArray, fold: Fold, seed: int) -> FloatArray:
+def _fit_predict(
+    estimator: Any, X: FloatArray, y: IndexArray, fold: Fold, seed: int, most_rows: int | None
+) -> FloatArray:
     fit, test = fold
     estimator = clone(estimator)
     if isinstance(estimator, NWConditionalCalibrator):
         estimator.set_params(random_state=seed)
-        uses_routing = estimator.routing_columns is None
-        n_routing = uses_routing * (X.shape[1] - len(estimator.confidence_columns))
-        if n_routing > 1 and len(fit) > _MOST_ROWS_OF_MANY_COLUMNS:
-            fit = np.random.default_rng(seed).choice(fit, _MOST_ROWS_OF_MANY_COLUMNS, replace=False)
+        if most_rows is not None and len(fit) > most_rows:
+            fit = np.random.default_rng(seed).choice(fit, most_rows, replace=False)
     return estimator.fit(X[fit], y[fit]).predict_proba(X[test])

@@ -60,14 +60,22 @@ def corrected_probability(
         In (0, 1).
     """
     thin = too_thin(mass, min_mass)
-    residual = np.where(thin, 0.0, sums / np.where(thin, 1.0, mass + shrinkage))
-    margin = 0.5 / (mass + 1) if bounded else np.full(len(mass), _PROBABILITY_MARGIN)
-    margin = np.maximum(np.minimum(margin, np.minimum(anchor, 1 - anchor)), 0)
-    probability = np.clip(anchor + residual, margin, 1 - margin)
-    return np.clip(probability, _PROBABILITY_MARGIN, 1 - _PROBABILITY_MARGIN)
+    if thin.any():
+        sums, mass_or_one = np.where(thin, 0.0, sums), np.where(thin, 1.0, mass + shrinkage)
+    else:
+        mass_or_one = mass + shrinkage
+    probability = sums / mass_or_one
+    probability += anchor
+    margin: FloatArray | float = _PROBABILITY_MARGIN
+    if bounded:
+        margin = np.minimum(0.5 / (mass + 1), np.minimum(anchor, 1 - anchor))
+        np.maximum(margin, _PROBABILITY_MARGIN, out=margin)
+    np.maximum(probability, margin, out=probability)
+    return np.minimum(probability, 1 - margin, out=probability)
 
 
 def log_loss(probability: FloatArray, y: FloatArray) -> FloatArray:
     """Return -log of the probability given to what happened, per row, nats, at most 28."""
     probability = np.clip(probability, _PROBABILITY_MARGIN, 1 - _PROBABILITY_MARGIN)
-    return -np.log(np.where(y == 1, probability, 1 - probability))
+    # p where y is 1 and 1 - p where it is 0.
+    return -np.log(np.abs(probability - (1 - y)))
