@@ -5,8 +5,13 @@ from pathlib import Path
 
 
 def simple_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a simple table of reStructuredText under its title in bold."""
+    """Return a simple table of reStructuredText under its title in bold.
+
+    A line whose first cell is empty would be read as the end of the one before.
+    """
     lines = [tuple(header), *map(tuple, rows)]
+    if not all(line[0] for line in lines):
+        raise ValueError(f"The first cell of a line of {title!r} is empty.")
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     rule = "  ".join("=" * width for width in widths)
     text = [

@@ -199,7 +199,7 @@ def pace_table(pace: dict[str, float], sizes: dict[str, int], n_files: int, n_ro
     """Return rows per second of one process, and bytes of a pickled state."""
     return simple_table(
         f"One process: {n_files} files of {n_rows:,} rows, one confidence, one routing column",
-        ("", "10^6 rows per second", "kB of the state"),
+        ("what", "10^6 rows per second", "kB of the state"),
         [
             (name, significant(rate / 1e6), significant(sizes[name] / 1e3) if name in sizes else "")
             for name, rate in pace.items()
@@ -215,7 +215,7 @@ def billion_table(
     moved = sum(sizes.values()) / 1e6
     return simple_table(
         "10^9 rows in 1,000 files, worked out from the pace",
-        ("", "amount"),
+        ("what", "amount"),
         [
             ("GB read, in one pass", significant(file_bytes * BILLION / 1e9)),
             ("core-hours, reading included", significant(hours)),

@@ -134,9 +134,7 @@ def _probmetrics_smooth(module: Any, y_true: Any, y_prob: Any) -> Callable[[], f
     label = torch.from_numpy(y_true.astype(np.int64))
     logits = torch.log(torch.from_numpy(np.stack([1 - y_prob, y_prob], axis=1)))
     metric = module.Metrics.from_names(["smece"])
-    return lambda: float(
-        metric.compute_all_from_labels_logits(label, logits)["smece"]
-    )
+    return lambda: float(metric.compute_all_from_labels_logits(label, logits)["smece"])
 
 
 def _uncertainty(module: Any, y_true: np.ndarray, y_prob: np.ndarray) -> Callable[[], float]:
@@ -425,7 +423,7 @@ def _table(title: str, times: dict[str, Timing], exact: float, limit: str) -> st
         )
         for timing in times.values()
     ]
-    return simple_table(title, ("", "ms", "over the limit", "error"), lines)
+    return simple_table(title, ("what", "ms", "over the limit", "error"), lines)
 
 
 def _deviation(timing: Timing, exact: float) -> str:
@@ -437,7 +435,7 @@ def _deviation(timing: Timing, exact: float) -> str:
 
 
 def _plain_table(title: str, times: dict[str, Timing]) -> str:
-    return simple_table(title, ("", "ms"), [(one.name, one.text) for one in times.values()])
+    return simple_table(title, ("what", "ms"), [(one.name, one.text) for one in times.values()])
 
 
 def _ratio(times: dict[str, Timing], name: str, base: str) -> float:

@@ -165,7 +165,7 @@ def tables(quick: bool = False) -> Iterator[str]:
         timings = [draws(n, value, rounds) for n in sizes]
         yield simple_table(
             f"10,000 shuffles, {kind}, milliseconds",
-            ("", *(f"n = {n:,}" for n in sizes)),
+            ("what", *(f"n = {n:,}" for n in sizes)),
             [(name, *(timing[name].text for timing in timings)) for name in timings[0]],
         )
         targets += [
@@ -184,7 +184,7 @@ def tables(quick: bool = False) -> Iterator[str]:
     whole = [test_and_setup(n, rounds) for n in sizes]
     yield simple_table(
         "The test as it is called, milliseconds",
-        ("", *(f"n = {n:,}" for n in sizes)),
+        ("what", *(f"n = {n:,}" for n in sizes)),
         [(name, *(significant(t[name].milliseconds) for t in whole)) for name in whole[0]],
     )
     yield simple_table(

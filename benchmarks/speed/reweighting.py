@@ -154,12 +154,12 @@ def tables(quick: bool = False) -> Iterator[str]:
         read = timings[READ].milliseconds
         yield simple_table(
             title,
-            ("", "milliseconds", "reads"),
+            ("what", "milliseconds", "reads"),
             [(t.name, t.text, significant(t.milliseconds / read)) for t in timings.values()],
         )
     yield simple_table(
         "Against the solution by sorting",
-        ("", "| value - exact |", "divergence / radius - 1"),
+        ("what", "| value - exact |", "divergence / radius - 1"),
         exactness(losses),
     )
     yield target_table("Targets of the reweighting", targets(cvar, chi2, losses))

@@ -208,7 +208,7 @@ def tables(quick: bool = False) -> Iterator[str]:
         targets += [*fit_targets(case, fits, errors), *transform_targets(case, transforms)]
         yield simple_table(
             f"Fit, {case.name}",
-            ("", "ms", "error in log T", "excess log loss"),
+            ("what", "ms", "error in log T", "excess log loss"),
             [
                 (name, timing.text, *(f"{e:.0e}" for e in errors.get(name, ())))
                 if name in errors
@@ -218,7 +218,7 @@ def tables(quick: bool = False) -> Iterator[str]:
         )
         yield simple_table(
             f"Transform, {case.name}",
-            ("", "ms", "of the core"),
+            ("what", "ms", "of the core"),
             [
                 (
                     name,

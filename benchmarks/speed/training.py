@@ -229,12 +229,12 @@ def tables(quick: bool = False) -> Iterator[str]:
     names = list(times[BATCHES[0]])
     yield simple_table(
         f"One epoch of a {N_FEATURES}-{N_HIDDEN}-2 network on {n:,} rows, milliseconds",
-        ("", *(f"batches of {size}" for size in BATCHES)),
+        ("what", *(f"batches of {size}" for size in BATCHES)),
         [(name, *(times[size][name].text for size in BATCHES)) for name in names],
     )
     yield simple_table(
         "Log loss after that epoch, nats",
-        ("", *(f"batches of {size}" for size in BATCHES)),
+        ("what", *(f"batches of {size}" for size in BATCHES)),
         [
             (name, *(significant(times[size][name].result, 4) for size in BATCHES))
             for name in names[1:]
