@@ -69,8 +69,16 @@ def drawn_shifts(
 def _parts(order: IntArray, n_parts: int) -> list[IntArray]:
     """Cut into parts of a length that transforms fast, and a short one of what is left."""
     n_parts = max(n_parts, -(-len(order) // _LONGEST_PART))
-    length = fft.prev_fast_len(len(order) // n_parts, real=True)
+    length = _fast_length(len(order) // n_parts)
     return [rows for rows in np.split(order, length * np.arange(1, n_parts + 1)) if len(rows)]
+
+
+def _fast_length(longest: int) -> int:
+    """Return the largest length that transforms fast, up to `longest`."""
+    length = longest
+    while fft.next_fast_len(length, real=True) != length:
+        length -= 1
+    return length
 
 
 def _all_shifts(kernel: FloatArray, values: FloatArray) -> FloatArray:

@@ -78,8 +78,10 @@ def test_chunk_rows_and_format_change_nothing(table, tmp_path):
     table.to_csv(csv, index=False)
     table.to_parquet(parquet)
     found = [read(csv), read(csv, chunk_rows=1000), read(parquet, chunk_rows=77)]
+    assert found[1].to_frame().equals(found[0].to_frame())
+    # Some versions of pandas read the last digit of a text otherwise than it was written.
+    pd.testing.assert_frame_equal(found[2].to_frame(), found[0].to_frame(), rtol=1e-14)
     for other in found[1:]:
-        assert other.to_frame().equals(found[0].to_frame())
         assert other.stream.ece == pytest.approx(found[0].stream.ece, abs=1e-12)
         assert other.stream.gaps["load"].gap == pytest.approx(
             found[0].stream.gaps["load"].gap, abs=1e-12
