@@ -7,12 +7,17 @@ predicted with.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_arcal._smoothing import axis_deviation
 from sk_arcal._validation import FloatArray
 from sk_arcal.calibration._saving._plain_state import register_helper
 
 ROUTING_AXES = ("rank", "standardized")
+
+# Ranks of more distinct values are kept at so many of them: a rank between two is then off by less
+# than one in that many, and a look-up stays in the cache.
+_MOST_RANKS = 1 << 17
 
 
 @register_helper
@@ -30,12 +35,25 @@ class RankAxis:
     def fit(cls, column: FloatArray, sample_weight: FloatArray) -> "RankAxis":
         """Learn the ranks of the distinct values of a column."""
         values, code = np.unique(column, return_inverse=True)
-        weight = np.bincount(code, sample_weight)
-        return cls(values, (np.cumsum(weight) - weight / 2) / weight.sum())
+        weight = np.bincount(code, sample_weight).astype(np.float64)
+        ranks = (np.cumsum(weight) - weight / 2) / weight.sum()
+        if len(values) > _MOST_RANKS:
+            kept = _knots(weight)
+            values, ranks = values[kept], ranks[kept]
+        return cls(values, ranks)
 
     def __call__(self, column: FloatArray) -> FloatArray:
         """Return the rank of every entry, in (0, 1)."""
         return np.interp(column, self.values, self.ranks)
+
+
+def _knots(weight: FloatArray) -> NDArray[np.intp]:
+    """Return which of many distinct values to keep: evenly many, and heavy ones with neighbours."""
+    total, last = float(weight.sum()), len(weight) - 1
+    evenly = np.searchsorted(np.cumsum(weight), np.linspace(0, total, _MOST_RANKS))
+    heavy = np.flatnonzero(weight > total / _MOST_RANKS)
+    kept = np.concatenate([[0, last], evenly, heavy - 1, heavy, heavy + 1])
+    return np.unique(np.clip(kept, 0, last).astype(np.intp))
 
 
 @register_helper

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 
 from sk_arcal import NWConditionalCalibrator
+from sk_arcal.calibration._axes import RankAxis
 from sk_arcal.calibration._kernel._bandwidth import select_setting
 from sk_arcal.calibration._kernel._bandwidth_search import SHRINKAGES
 from sk_arcal.calibration._kernel._cell_rows import CellRows
@@ -100,3 +101,17 @@ def test_the_calibrator_predicts_as_with_exact_sums(anchor):
     assert abs(exact.n_fallback_ - binned.n_fallback_) <= 2
     # No row is kept.
     assert len(binned._kernel.rows.y) == 1
+
+
+def test_ranks_of_very_many_values_are_kept_at_some_of_them(monkeypatch):
+    rng = np.random.default_rng(0)
+    # One value has a fifth of the rows; no knot may miss it.
+    column = np.where(rng.random(20_000) < 0.2, 0.3, rng.random(20_000))
+    weight = rng.integers(1, 4, 20_000).astype(float)
+    whole = RankAxis.fit(column, weight)
+    monkeypatch.setattr("sk_arcal.calibration._axes._MOST_RANKS", 1000)
+    some = RankAxis.fit(column, weight)
+    assert len(some.values) < 1010 < len(whole.values)
+    assert some(np.array([0.3])) == whole(np.array([0.3]))
+    assert 0 < np.abs(some(column) - whole(column)).max() < 3 / 1000
+    np.testing.assert_array_equal(some(column.max() + np.ones(1)), whole(column.max() + np.ones(1)))
