@@ -4,6 +4,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -84,14 +85,14 @@ def cvar_times(losses: np.ndarray, rounds: int) -> dict[str, Timing]:
     return race(contenders, rounds)
 
 
-def _topk(torch: object, losses: np.ndarray) -> object:
-    tensor = torch.from_numpy(losses)  # type: ignore[attr-defined]
+def _topk(torch: Any, losses: np.ndarray) -> Any:
+    tensor = torch.from_numpy(losses)
     count = int(np.ceil(ALPHA * len(losses)))
     return lambda: float(tensor.topk(count, sorted=False).values.mean())
 
 
-def _bisection_in_torch(torch: object, losses: np.ndarray) -> object:
-    tensor = torch.from_numpy(losses)  # type: ignore[attr-defined]
+def _bisection_in_torch(torch: Any, losses: np.ndarray) -> Any:
+    tensor = torch.from_numpy(losses)
 
     def solve() -> np.ndarray:
         low = tensor.min() - (tensor.max() - tensor.min()) / (np.sqrt(1 + 2 * RADIUS) - 1)

@@ -89,8 +89,8 @@ def exact_leave_one_out_sums(
     block_bytes : int, default=BLOCK_BYTES
         Memory that a block of kernel values may take.
     dtype : type, default=numpy.float64
-        Precision of the kernel values. In single precision kernel means are good to 1e-6, in about
-        half the time.
+        Precision of the kernel values. In single precision kernel means are good to 3e-6, for
+        less time.
 
     Returns
     -------
@@ -152,7 +152,7 @@ class _Tiles:
             for candidate, scale in enumerate(scales)
             if scale.any()
         ]
-        # Numbers below the normal ones take a hundred times as long to multiply.
+        # Numbers below the normal ones take many times as long to multiply.
         self._lowest = np.log(np.finfo(dtype).tiny) + 1
         n_matrices = 2 * len(self._common) + 2
         self._n_cells = max(1, block_bytes // (np.dtype(dtype).itemsize * n_matrices))

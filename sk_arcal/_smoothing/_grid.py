@@ -80,8 +80,7 @@ class GridAxis:
         Rows beyond the nodes have no weight.
         """
         steps = (positions - self.low) / self.step
-        # Also false for NaN.
-        is_inside = (steps >= 1) & (steps < self.n_nodes - 2)
+        is_inside = self._has_room(steps)
         all_inside = bool(is_inside.all())
         if not all_inside:
             steps = np.where(is_inside, steps, 1.0)
@@ -91,6 +90,14 @@ class GridAxis:
             weights *= is_inside
         left -= 1
         return left, weights
+
+    def reaches(self, positions: FloatArray) -> NDArray[np.bool_]:
+        """Tell which rows have weight."""
+        return self._has_room((positions - self.low) / self.step)
+
+    def _has_room(self, steps: FloatArray) -> NDArray[np.bool_]:
+        """Tell which rows have all four nodes around them; NaN has not."""
+        return (steps >= 1) & (steps < self.n_nodes - 2)
 
 
 def _cubic_weights(u: FloatArray) -> FloatArray:

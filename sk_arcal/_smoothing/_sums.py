@@ -23,7 +23,7 @@ _FEWEST_BINNED = 1000
 # A row touches 4 nodes an axis; with more axes it touches more nodes than it has neighbours.
 _MOST_AXES = 4
 _MOST_NODES = 1 << 22
-# Costs in units of one term of an exact sum, measured by `benchmarks/speed/kernel.py`: of a grid
+# Rough costs in units of one term of an exact sum, which only decide what "auto" takes: of a grid
 # as such, of a row at one of its nodes, and of a node for every node on an axis.
 _COST_OF_GRID, _COST_OF_ENTRY, _COST_OF_PRODUCT = 2e5, 10.0, 0.02
 

@@ -33,6 +33,7 @@ def streamed(rows, n_chunks=5):
     return heat
 
 
+# Rounded confidences reach 0 and 1, and the scaler that is compared with says so.
 @pytest.mark.filterwarnings("ignore:.*exactly 0 or 1")
 @pytest.mark.parametrize("digits", [None, 3, 2])
 def test_event_has_the_temperature_of_all_rows(digits):

@@ -94,6 +94,7 @@ def test_a_misleading_first_block_warns(temperature):
     assert caught[0].filename == __file__
 
 
+# The first block alone is separated, which warns; what follows is the subject.
 @pytest.mark.filterwarnings("ignore:.*lower bound:sk_arcal.calibration.CalibrationWarning")
 def test_a_separated_first_block_is_forgotten_where_it_can_be():
     X, y, _ = rows(5, temperature=1.2)

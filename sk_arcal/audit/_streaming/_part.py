@@ -55,6 +55,7 @@ class PartSums:
         self.heat.add(rows)
         cells, excess = self.cells.add(rows.event, rows.confidence)
         for name, feature in self.features.items():
+            # Which of the two kinds a feature is was decided for cells and values alike.
             feature.add(rows.event, cells, excess, rows.routing[name])  # type: ignore[arg-type]
 
     def merge(self, other: Self) -> None:
@@ -63,6 +64,7 @@ class PartSums:
         self.heat.merge(other.heat)
         self.cells.merge(other.cells)
         for name, feature in self.features.items():
+            # Of one kind, since both come from the same first rows.
             feature.merge(other.features[name])  # type: ignore[arg-type]
 
     def gaps(self, *, independent: bool) -> dict[str, StreamedGap]:

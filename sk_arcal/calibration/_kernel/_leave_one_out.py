@@ -107,7 +107,7 @@ class LeaveOneOut:
 
     @property
     def _is_large(self) -> bool:
-        # Mean losses are good to 1e-8 in single precision, which a search cannot tell apart.
+        # Single precision rounds far finer than the standard errors that a search goes by.
         return self.algorithm == "auto" and len(self.y) >= _FEWEST_IN_SINGLE_PRECISION
 
     def sums(self, bandwidths: FloatArray) -> list[tuple[FloatArray, FloatArray]]:

@@ -86,9 +86,7 @@ class NodeSums:
         """Tell which rows the grid reaches."""
         inside = np.ones(len(positions), dtype=bool)
         for axis, column in zip(self.grid.axes, self._used(positions).T, strict=True):
-            # As in `GridAxis.locate`, whose rows outside have no weight.
-            steps = (column - axis.low) / axis.step
-            inside &= (steps >= 1) & (steps < axis.n_nodes - 2)
+            inside &= axis.reaches(column)
         return inside
 
     def table(self) -> KernelTable | TotalTable:
